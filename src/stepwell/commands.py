@@ -1,0 +1,122 @@
+"""Commands: what the machine tells the run to do. The answer to a fact.
+
+Plain objects with slots; deciding on them is the business of `machine`, carrying
+them out that of `run`. The facts they answer are in `journals.base`.
+"""
+
+from __future__ import annotations
+
+from stepwell.events import Event, StopEvent
+from stepwell.steps import StepCall
+
+__all__ = [
+    "CallEnded",
+    "CallQueued",
+    "Command",
+    "Ended",
+    "Publish",
+    "Quiet",
+    "Reply",
+    "StartCall",
+    "WakeAt",
+]
+
+
+class Command:
+    """An order to the run. Its fields are its constructor's arguments."""
+
+    __slots__ = ()
+
+
+class StartCall(Command):
+    """Perform a call now."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: StepCall) -> None:
+        self.call = call
+
+
+class CallQueued(Command):
+    """A call waits for a free worker of its step. For the record only."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: StepCall) -> None:
+        self.call = call
+
+
+class CallEnded(Command):
+    """An attempt is over. For the record only.
+
+    `status` is done, failed, cancelled or retrying; `outputs` the classes of the
+    events it returned.
+    """
+
+    __slots__ = ("call", "error", "outputs", "status")
+
+    def __init__(
+        self,
+        call: StepCall,
+        status: str,
+        outputs: tuple[type[Event], ...] = (),
+        error: BaseException | None = None,
+    ) -> None:
+        self.call = call
+        self.status = status
+        self.outputs = outputs
+        self.error = error
+
+
+class Publish(Command):
+    """Show an event on the stream; `internal` ones only to those who ask."""
+
+    __slots__ = ("event", "internal")
+
+    def __init__(self, event: Event, internal: bool = False) -> None:
+        self.event = event
+        self.internal = internal
+
+
+class Reply(Command):
+    """Answer the call that asked to collect events."""
+
+    __slots__ = ("events",)
+
+    def __init__(self, events: list[Event] | None) -> None:
+        self.events = events
+
+
+class WakeAt(Command):
+    """Send `TimerFired(timer)` at `at` seconds of the run."""
+
+    __slots__ = ("at", "timer")
+
+    def __init__(self, at: float, timer: int) -> None:
+        self.at = at
+        self.timer = timer
+
+
+class Quiet(Command):
+    """Nothing runs any more: send `Settled` after one turn of the event loop."""
+
+    __slots__ = ()
+
+
+class Ended(Command):
+    """The run is over: stop what still runs, then give the outcome.
+
+    Attributes:
+        stop: The event to put last on the stream.
+        error: What awaiting the run raises; None for a result.
+        status: done, failed, cancelled, timed out or stalled.
+    """
+
+    __slots__ = ("error", "status", "stop")
+
+    def __init__(
+        self, stop: StopEvent, error: BaseException | None, status: str
+    ) -> None:
+        self.stop = stop
+        self.error = error
+        self.status = status

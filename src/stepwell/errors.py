@@ -1,0 +1,243 @@
+"""Every error the engine raises, in one tree.
+
+Errors of the RAG parts live in `stepwell.rag.errors`; errors of the notebook
+in `stepwell.notebook`. A user's own exception never appears here: it leaves a
+run as itself, with a note saying which step, event and attempt it came from.
+
+    StepwellError
+    ├── WorkflowValidationError        a step or the graph is wrong as written
+    │   └── WorkflowConfigurationError the class as a whole cannot start or stop
+    ├── WorkflowRuntimeError           a step or a caller did something undefined
+    │   ├── NoRunningLoopError         run() was called where no event loop runs
+    │   └── WorkflowStepDoesNotExistError  send_event(step=…) named no such step
+    ├── WorkflowTimeoutError           the run's time is up (also TimeoutError)
+    │   └── WorkflowStalledError       nothing can ever happen again
+    ├── WorkflowCancelledByUser        the run was cancelled from outside
+    ├── ContextStateError              a context was used at the wrong moment
+    ├── ContextSerdeError              a context could not be saved or restored
+    ├── JournalUnavailable             a fact could not be recorded
+    └── MissingExtraError              an optional package is absent (ImportError)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+__all__ = [
+    "ContextSerdeError",
+    "ContextStateError",
+    "JoinReport",
+    "JournalUnavailable",
+    "MissingExtraError",
+    "NoRunningLoopError",
+    "StallReport",
+    "StepwellError",
+    "WorkflowCancelledByUser",
+    "WorkflowConfigurationError",
+    "WorkflowRuntimeError",
+    "WorkflowStalledError",
+    "WorkflowStepDoesNotExistError",
+    "WorkflowTimeoutError",
+    "WorkflowValidationError",
+]
+
+
+class StepwellError(Exception):
+    """Root of everything stepwell raises on its own behalf.
+
+    Args:
+        message: What happened, in one sentence.
+        hint: What to do next; shown on a line of its own.
+        workflow: Name of the workflow it happened in.
+        step: Name of the step.
+        event: Class name of the event.
+        attempt: Which attempt at the step, counted from 1.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str | None = None,
+        workflow: str | None = None,
+        step: str | None = None,
+        event: str | None = None,
+        attempt: int | None = None,
+    ) -> None:
+        super().__init__(f"{message}\n{hint}" if hint else message)
+        self.message = message
+        self.hint = hint
+        self.workflow = workflow
+        self.step = step
+        self.event = event
+        self.attempt = attempt
+
+
+class WorkflowValidationError(StepwellError):
+    """A step's signature or the graph of steps is wrong as written."""
+
+
+class WorkflowConfigurationError(WorkflowValidationError):
+    """A workflow class as a whole cannot start or cannot stop."""
+
+
+class WorkflowRuntimeError(StepwellError, RuntimeError):
+    """A step, or the code around a run, did something that has no meaning."""
+
+
+class NoRunningLoopError(WorkflowRuntimeError):
+    """`Workflow.run` was called where no event loop is running."""
+
+
+class WorkflowStepDoesNotExistError(WorkflowRuntimeError):
+    """An event was addressed to a step that the workflow does not have."""
+
+
+class WorkflowTimeoutError(StepwellError, TimeoutError):
+    """A run took longer than its workflow's `timeout` allows."""
+
+
+class WorkflowCancelledByUser(StepwellError):
+    """The run was cancelled: by its handler, an interrupt, or its awaiting task."""
+
+
+class ContextStateError(StepwellError):
+    """A context method was called before, during or after a run at the wrong time."""
+
+
+class ContextSerdeError(StepwellError):
+    """A context could not be turned into data, or data into a context."""
+
+
+class JournalUnavailable(StepwellError):
+    """The journal refused or lost an append, so the run stopped where it was."""
+
+
+class MissingExtraError(StepwellError, ImportError):
+    """A feature needs an optional package that is not installed.
+
+    Args:
+        package: The missing package.
+        extra: The extra of stepwell that brings it.
+        feature: What was asked for.
+    """
+
+    def __init__(self, package: str, *, extra: str, feature: str) -> None:
+        super().__init__(
+            f"{feature} needs the package {package!r}, which is not installed.",
+            hint=f'Install it with: pip install "stepwell[{extra}]"',
+        )
+        self.package = package
+        self.extra = extra
+
+
+@dataclass(slots=True)
+class JoinReport:
+    """What one unfinished `ctx.collect_events` has and still lacks.
+
+    Counts are by event class name.
+    """
+
+    step: str
+    have: dict[str, int]
+    need: dict[str, int]
+    # How often each step that can return a lacking class has run.
+    producers: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def lacks(self) -> dict[str, int]:
+        """How many events of each class are still missing."""
+        short = {name: n - self.have.get(name, 0) for name, n in self.need.items()}
+        return {name: n for name, n in short.items() if n > 0}
+
+
+@dataclass(slots=True)
+class StallReport:
+    """Why a run cannot go on, as plain data.
+
+    `last_events` holds `(event class, steps it was offered to, step it came
+    from)`, oldest first; `never_ran` the steps that got no event at all.
+    """
+
+    workflow: str
+    joins: list[JoinReport] = field(default_factory=list)
+    last_events: list[tuple[str, tuple[str, ...], str | None]] = field(
+        default_factory=list
+    )
+    ended_silent: tuple[str, str] | None = None
+    never_ran: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class WorkflowStalledError(WorkflowTimeoutError):
+    """Nothing is running, queued or delayed, and nobody outside is waited for.
+
+    Raised as soon as the run goes quiet rather than at its timeout. The parts of
+    the diagnosis are in `report`.
+    """
+
+    def __init__(self, report: StallReport) -> None:
+        facts = [*_join_lines(report.joins)]
+        if not report.joins:
+            facts += _silence_lines(report)
+        facts += _event_lines(report)
+        super().__init__(
+            f"{report.workflow} stalled: nothing is running and nothing more can "
+            "arrive, but no StopEvent was returned.\n" + "\n".join(facts),
+            hint=_stall_hint(report),
+            workflow=report.workflow,
+            step=report.joins[0].step if report.joins else None,
+        )
+        self.report = report
+
+
+def _join_lines(joins: Sequence[JoinReport]) -> Iterable[str]:
+    for join in joins:
+        have = ", ".join(
+            f"{join.have.get(name, 0)} of {n} {name}" for name, n in join.need.items()
+        )
+        yield f"  `{join.step}` has {have} and waits for the rest."
+        for name, steps in join.producers.items():
+            for step, runs in steps.items():
+                times = "once" if runs == 1 else f"{runs} times"
+                yield f"  `{step}`, which returns {name}, ran {times}."
+
+
+def _silence_lines(report: StallReport) -> Iterable[str]:
+    if report.ended_silent:
+        step, event = report.ended_silent
+        yield f"  The last step to finish was `{step}` on {event}; it returned None."
+    for step, events in report.never_ran.items():
+        yield f"  `{step}` never ran: no {' or '.join(events)} was sent."
+
+
+def _event_lines(report: StallReport) -> Iterable[str]:
+    if report.last_events:
+        yield "  Last events:"
+    for event, takers, source in report.last_events:
+        came = f" from `{source}`" if source else ""
+        went = ", ".join(f"`{t}`" for t in takers) if takers else "no step takes it"
+        yield f"    {event}{came} -> {went}"
+
+
+def _stall_hint(report: StallReport) -> str:
+    waiting = 'Events that come from outside the steps need Workflow(on_stall="wait").'
+    for join in report.joins:
+        for name, steps in join.producers.items():
+            for step in steps:
+                return (
+                    "num_workers limits how many calls of a step run at once; it does "
+                    f"not multiply events. To send more {name} events, make `{step}` "
+                    f"return a list of the events that start its workers, or call "
+                    f"ctx.send_event(…) once for each. {waiting}"
+                )
+        lacks = " and ".join(join.lacks)
+        return f"Send the missing {lacks}, or ask for fewer in `{join.step}`. {waiting}"
+    return f"Return an event that a step takes, or a StopEvent to finish. {waiting}"
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """A short ' Did you mean X?' for a misspelt name, or an empty string."""
+    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]}?" if close else ""

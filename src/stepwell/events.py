@@ -1,0 +1,257 @@
+"""Events: the ones people subclass, and the ones a run publishes about itself.
+
+An event is a pydantic model that also takes fields nobody declared, and reads
+like a mapping. Where an event goes is decided in `graph` and `machine`; how
+it is kept for readers of the stream, in `record`.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from enum import Enum
+from typing import Any
+from weakref import WeakValueDictionary
+
+from pydantic import BaseModel, ConfigDict
+from pydantic._internal._model_construction import ModelMetaclass
+
+__all__ = [
+    "Event",
+    "EventMeta",
+    "HumanResponseEvent",
+    "InputRequiredEvent",
+    "StartEvent",
+    "StepState",
+    "StepStateChanged",
+    "StopEvent",
+    "UnhandledEvent",
+    "WorkflowCancelledEvent",
+    "WorkflowFailedEvent",
+    "WorkflowIdleEvent",
+    "WorkflowTimedOutEvent",
+]
+
+_notices = logging.getLogger("stepwell.redefined")
+# Fields people like to give these names; pydantic would warn that each hides a
+# method of the mapping face, which is what the author of the field wants.
+_MAPPING_NAMES = frozenset({"copy", "get", "items", "json", "keys", "values"})
+
+
+class _Family:
+    """What ties together the classes that one cell defined again and again."""
+
+    __slots__ = ("__weakref__", "members")
+
+    def __init__(self) -> None:
+        self.members = 0
+
+
+_families: WeakValueDictionary[tuple[str, str], _Family] = WeakValueDictionary()
+
+
+class EventMeta(ModelMetaclass):
+    """Gives event classes an identity that survives running their cell again.
+
+    A class statement that is executed a second time (same module, same
+    qualified name, not inside a function) makes a new class object. Instances
+    of either class are then instances of both, so that steps compiled against
+    the first go on taking events made by the second.
+    """
+
+    _family: _Family | None
+
+    def __new__(
+        mcs,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        **kwargs: Any,
+    ) -> type:
+        """Build the class, quietly where a field is named like a mapping method."""
+        cls: Any
+        if _MAPPING_NAMES.isdisjoint(namespace.get("__annotations__", ())):
+            cls = super().__new__(mcs, name, bases, namespace, **kwargs)
+        else:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Field name .* shadows an")
+                cls = super().__new__(mcs, name, bases, namespace, **kwargs)
+        cls._family = None
+        qualname = cls.__qualname__
+        if "<locals>" not in qualname:
+            key = (cls.__module__, qualname)
+            family = _families.get(key)
+            if family is None:
+                family = _families[key] = _Family()
+            family.members += 1
+            cls._family = family
+            if family.members > 1:
+                _notices.info("%s redefined; steps that take it keep working.", name)
+        result: type = cls
+        return result
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        """True for instances of the class and of its other definitions."""
+        return _is_kind(type(instance), cls)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        """True for subclasses of the class and of its other definitions."""
+        return _is_kind(subclass, cls)
+
+
+def _is_kind(kind: type, wanted: EventMeta) -> bool:
+    if wanted in kind.__mro__:
+        return True
+    family = wanted._family
+    if family is None or family.members < 2:
+        return False
+    return any(base.__dict__.get("_family") is family for base in kind.__mro__)
+
+
+class Event(BaseModel, metaclass=EventMeta):
+    """A typed message that starts the steps which accept its class.
+
+    Declare fields as in any pydantic model; fields that were not declared are
+    kept as given. An event reads like a mapping over all of them: `ev["x"]`,
+    `ev.get("x", default)`, `"x" in ev`, `ev.items()`, `len(ev)`. An event is
+    always true, empty or not.
+    """
+
+    model_config = ConfigDict(
+        extra="allow", arbitrary_types_allowed=True, protected_namespaces=()
+    )
+
+    def _fields(self) -> dict[str, Any]:
+        extra = self.__pydantic_extra__
+        return {**self.__dict__, **extra} if extra else self.__dict__
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of one field; KeyError names the fields there are."""
+        try:
+            return self._fields()[key]
+        except KeyError:
+            known = ", ".join(self._fields()) or "none"
+            message = f"{type(self).__name__} has no field {key!r}; it has: {known}"
+            raise KeyError(message) from None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Set one field, declared or not."""
+        setattr(self, key, value)
+
+    def __contains__(self, key: object) -> bool:
+        """True where a field of this name is set."""
+        return key in self._fields()
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        """Names of the fields, declared ones first."""
+        return iter(self._fields())
+
+    def __len__(self) -> int:
+        """Number of fields."""
+        return len(self._fields())
+
+    def __bool__(self) -> bool:
+        """True always: an event without fields is still an event."""
+        return True
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of a field, or `default` where there is none."""
+        return self._fields().get(key, default)
+
+    def keys(self) -> KeysView[str]:
+        """Names of the fields."""
+        return self._fields().keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Values of the fields."""
+        return self._fields().values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Pairs of name and value."""
+        return self._fields().items()
+
+
+class StartEvent(Event):
+    """The event `Workflow.run` makes from its keyword arguments."""
+
+
+class StopEvent(Event):
+    """Ends the run that a step returns it in.
+
+    `await handler` gives `result` for a plain `StopEvent`, and the event itself
+    for a subclass.
+    """
+
+    result: Any = None
+
+
+class InputRequiredEvent(Event):
+    """Asks a person for something; published on the stream when returned."""
+
+
+class HumanResponseEvent(Event):
+    """A person's answer, sent in from outside by `handler.send_event`."""
+
+
+class WorkflowTimedOutEvent(StopEvent):
+    """Last event of the stream of a run whose time was up, or that stalled."""
+
+    timeout: float | None = None
+    active_steps: list[str] = []
+
+
+class WorkflowCancelledEvent(StopEvent):
+    """Last event of the stream of a run that was cancelled."""
+
+
+class WorkflowFailedEvent(StopEvent):
+    """Last event of the stream of a run that an exception ended."""
+
+    step_name: str | None
+    exception: BaseException
+    attempts: int = 1
+    elapsed_seconds: float = 0.0
+
+
+class WorkflowIdleEvent(Event):
+    """The run waits for somebody outside it. Internal: `expose_internal=True`."""
+
+
+class UnhandledEvent(Event):
+    """No step takes an event that was sent. Internal: `expose_internal=True`."""
+
+    event_type: str
+    qualified_name: str
+    step_name: str | None = None
+    idle: bool = False
+
+
+class StepState(Enum):
+    """Where one call of a step stands."""
+
+    PREPARING = "preparing"
+    RUNNING = "running"
+    NOT_RUNNING = "not_running"
+
+
+class StepStateChanged(Event):
+    """A call of a step was queued, started or ended. Internal.
+
+    `at` is in seconds since the run began; `call_id` counts the calls of the
+    run; `caused_by` is the call that sent the input event, None where it came
+    from outside; `status` is one of queued, running, done, failed, cancelled,
+    retrying.
+    """
+
+    name: str
+    step_state: StepState
+    worker_id: str
+    input_event_name: str
+    output_event_name: str | None = None
+    call_id: int = 0
+    at: float = 0.0
+    attempt: int = 1
+    caused_by: int | None = None
+    status: str = "running"
+    error: str | None = None

@@ -1,0 +1,247 @@
+"""Steps and events as nodes and edges: the checks, and the picture as data.
+
+Nothing here runs, routes or draws: `plan` routes by the same signatures, and
+the notebook draws `WorkflowGraph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from stepwell.errors import did_you_mean
+from stepwell.events import (
+    Event,
+    HumanResponseEvent,
+    InputRequiredEvent,
+    StartEvent,
+    StopEvent,
+)
+from stepwell.steps import StepSpec
+
+__all__ = [
+    "WorkflowEventNode",
+    "WorkflowExternalNode",
+    "WorkflowGraph",
+    "WorkflowGraphEdge",
+    "WorkflowStepNode",
+    "draw_data",
+    "find_problems",
+]
+
+
+class _Node(BaseModel):
+    # Built when first drawn: importing the engine must not pay for it.
+    model_config = ConfigDict(defer_build=True)
+    id: str
+    label: str
+
+
+class WorkflowStepNode(_Node):
+    """A step."""
+
+    node_type: Literal["step"] = "step"
+    description: str | None = None
+    num_workers: int = 4
+    signature: str = ""
+
+
+class WorkflowEventNode(_Node):
+    """An event class; `event_types` lists it and its event base classes by name."""
+
+    node_type: Literal["event"] = "event"
+    event_type: str
+    event_types: list[str]
+    produced_by: list[str] = []
+    description: str | None = None
+
+
+class WorkflowExternalNode(_Node):
+    """Somebody outside the workflow who is asked and answers."""
+
+    node_type: Literal["external"] = "external"
+
+
+class WorkflowGraphEdge(BaseModel):
+    """An arrow between two nodes, by their ids."""
+
+    model_config = ConfigDict(defer_build=True)
+    source: str
+    target: str
+    label: str | None = None
+
+
+class WorkflowGraph(BaseModel):
+    """Everything needed to draw a workflow."""
+
+    model_config = ConfigDict(defer_build=True)
+    name: str
+    description: str | None = None
+    nodes: list[WorkflowStepNode | WorkflowEventNode | WorkflowExternalNode]
+    edges: list[WorkflowGraphEdge]
+
+
+def draw_data(
+    name: str, steps: Sequence[StepSpec], description: str | None = None
+) -> WorkflowGraph:
+    """The graph as data: a node for each step, event class and outsider."""
+    kinds = dict.fromkeys(k for s in steps for k in (*s.accepts, *s.returns))
+    nodes: list[WorkflowStepNode | WorkflowEventNode | WorkflowExternalNode] = [
+        WorkflowStepNode(
+            id=spec.name,
+            label=spec.name,
+            description=spec.description,
+            num_workers=spec.num_workers,
+            signature=spec.signature,
+        )
+        for spec in steps
+    ]
+    for kind in kinds:
+        bases = [b.__name__ for b in kind.__mro__ if _is_event_class(b)]
+        nodes.append(
+            WorkflowEventNode(
+                id=kind.__name__,
+                label=kind.__name__,
+                event_type=kind.__name__,
+                event_types=bases,
+                produced_by=[s.name for s in steps if kind in s.returns],
+                description=_own_doc(kind),
+            )
+        )
+    edges = [
+        WorkflowGraphEdge(source=kind.__name__, target=spec.name)
+        for spec in steps
+        for kind in spec.accepts
+    ] + [
+        WorkflowGraphEdge(source=spec.name, target=kind.__name__)
+        for spec in steps
+        for kind in spec.returns
+    ]
+    people = [k for k in kinds if issubclass(k, InputRequiredEvent)]
+    answers = [k for k in kinds if issubclass(k, HumanResponseEvent)]
+    if people or answers:
+        nodes.append(WorkflowExternalNode(id="external_step", label="person"))
+        edges += [
+            WorkflowGraphEdge(source=k.__name__, target="external_step") for k in people
+        ] + [
+            WorkflowGraphEdge(source="external_step", target=k.__name__)
+            for k in answers
+        ]
+    return WorkflowGraph(name=name, description=description, nodes=nodes, edges=edges)
+
+
+def find_problems(steps: Sequence[StepSpec], *, outside: bool = False) -> list[str]:
+    """What is wrong with the graph, one sentence a problem.
+
+    Args:
+        steps: The steps of the workflow.
+        outside: Whether events may come from outside the steps, so that an
+            event which no step returns is no problem.
+    """
+    made = _by_class((spec, spec.returns) for spec in steps)
+    taken = _by_class((spec, spec.accepts) for spec in steps)
+    found: list[str] = []
+    for kind, specs in taken.items():
+        if issubclass(kind, StopEvent):
+            found.append(
+                f"step `{specs[0].name}` accepts {kind.__name__}, which ends the "
+                "run before any step could take it."
+            )
+        elif not (
+            outside
+            or issubclass(kind, StartEvent | HumanResponseEvent)
+            or any(_matches(specs, kind, m) for m in made)
+        ):
+            found.append(
+                f"step `{specs[0].name}` waits for {kind.__name__}, but no step "
+                f"returns it.{did_you_mean(kind.__name__, _only_names(made))} "
+                "An event sent with ctx.send_event must stand in the sender's "
+                "return annotation too."
+            )
+    for kind, specs in made.items():
+        exempt = issubclass(kind, StopEvent | InputRequiredEvent)
+        if not exempt and kind is not Event and not _takers(steps, kind):
+            found.append(
+                f"step `{specs[0].name}` returns {kind.__name__}, but no step "
+                f"accepts it.{did_you_mean(kind.__name__, _only_names(taken))}"
+            )
+    return found + _unreachable(steps)
+
+
+def accepts(spec: StepSpec, kind: type[Event]) -> bool:
+    """Whether events of class `kind` start the step."""
+    if spec.accept_event_subclasses:
+        return any(issubclass(kind, wanted) for wanted in spec.accepts)
+    return any(same_class(kind, wanted) for wanted in spec.accepts)
+
+
+def same_class(kind: type[Event], wanted: type[Event]) -> bool:
+    """The same class, or another definition of it from the same cell."""
+    return kind is wanted or (
+        issubclass(kind, wanted)
+        and issubclass(wanted, kind)
+        and kind.__qualname__ == wanted.__qualname__
+    )
+
+
+def _takers(steps: Sequence[StepSpec], kind: type[Event]) -> list[StepSpec]:
+    return [spec for spec in steps if accepts(spec, kind)]
+
+
+def _unreachable(steps: Sequence[StepSpec]) -> list[str]:
+    reached: set[StepSpec] = set()
+    edge = [
+        s
+        for s in steps
+        if any(issubclass(k, StartEvent | HumanResponseEvent) for k in s.accepts)
+    ]
+    while edge:
+        spec = edge.pop()
+        if spec not in reached:
+            reached.add(spec)
+            edge += [t for kind in spec.returns for t in _takers(steps, kind)]
+    if any(issubclass(k, StopEvent) for s in reached for k in s.returns):
+        return []
+    stopping = [s.name for s in steps if any(map(_is_stop, s.returns))]
+    return [
+        f"the step that ends the run, `{stopping[0]}`, cannot be reached from "
+        "the start event."
+    ]
+
+
+def _matches(specs: Iterable[StepSpec], kind: type[Event], made: type[Event]) -> bool:
+    by_subclass = any(s.accept_event_subclasses for s in specs)
+    return (
+        made is Event
+        or same_class(made, kind)
+        or (by_subclass and issubclass(made, kind))
+    )
+
+
+def _by_class(
+    pairs: Iterable[tuple[StepSpec, tuple[type[Event], ...]]],
+) -> dict[type[Event], list[StepSpec]]:
+    found: dict[type[Event], list[StepSpec]] = {}
+    for spec, kinds in pairs:
+        for kind in kinds:
+            found.setdefault(kind, []).append(spec)
+    return found
+
+
+def _only_names(kinds: Iterable[type]) -> list[str]:
+    return [kind.__name__ for kind in kinds]
+
+
+def _is_stop(kind: type[Event]) -> bool:
+    return issubclass(kind, StopEvent)
+
+
+def _is_event_class(base: type) -> bool:
+    return isinstance(base, type(Event)) and issubclass(base, Event)
+
+
+def _own_doc(kind: type) -> str | None:
+    doc: object = kind.__dict__.get("__doc__")
+    return doc if isinstance(doc, str) else None

@@ -1,0 +1,208 @@
+"""What the caller of `Workflow.run` holds: await it, stream it, send to it, stop it.
+
+Viewers such as the notebook's panel may present a run while it is awaited; they
+register themselves with `present_with`, so that this file knows none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from typing import Any
+
+from stepwell.context import Context
+from stepwell.errors import WorkflowRuntimeError
+from stepwell.events import Event, StopEvent
+from stepwell.record import RunRecord
+from stepwell.run import Run, inside_step
+
+__all__ = ["Presenter", "WorkflowHandler", "present_with"]
+
+Presenter = Callable[["WorkflowHandler", Coroutine[Any, Any, Any]], Awaitable[Any]]
+
+_presenter: Presenter | None = None
+
+
+def present_with(presenter: Presenter | None) -> Presenter | None:
+    """Let a viewer stand between a run and the code that awaits it.
+
+    Args:
+        presenter: Called with the handler and the coroutine of its outcome each
+            time a handler is awaited outside steps. It must await the coroutine
+            once, and return or raise what that does. None removes it.
+
+    Returns:
+        The presenter there was before.
+    """
+    global _presenter
+    previous, _presenter = _presenter, presenter
+    return previous
+
+
+class WorkflowHandler:
+    """A run that has begun. `await` it, again and again, for its result.
+
+    Awaiting gives the `result` of a plain `StopEvent`, or the event itself where
+    the workflow ends with a subclass. It raises what ended the run: the exception
+    of a step as it is, or an error of `stepwell.errors`. When the task that awaits
+    is cancelled and no other one awaits too, the run is cancelled with it.
+    """
+
+    def __init__(self, run: Run, workflow: Any) -> None:
+        self._run = run
+        self._workflow = workflow
+        self._waiters = 0
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Wait for the result."""
+        outcome = self._outcome()
+        if _presenter is None or inside_step.get():
+            return outcome.__await__()
+        return _presenter(self, outcome).__await__()
+
+    async def _outcome(self) -> Any:
+        return _value(await self.stop_event_result())
+
+    async def stop_event_result(self) -> StopEvent:
+        """Wait for the stop event itself, plain or not; raises as awaiting does."""
+        run = self._run
+        self._waiters += 1
+        try:
+            # Shielded: the future is the run's, not this waiter's to cancel.
+            return await asyncio.shield(run.outcome)
+        except asyncio.CancelledError:
+            if self._waiters == 1 and not run.is_over:
+                run.cancel("the task that awaited it was cancelled")
+                await asyncio.wait([run.outcome])
+                run.outcome.exception()
+            raise
+        finally:
+            self._waiters -= 1
+
+    # -- facts -------------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        """Names the run in messages and journals."""
+        return self._run.run_id
+
+    @property
+    def ctx(self) -> Context[Any]:
+        """The run's context, with its store; may be given to a later run."""
+        return self._run.ctx
+
+    @property
+    def workflow(self) -> Any:
+        """The workflow that runs."""
+        return self._workflow
+
+    @property
+    def record(self) -> RunRecord:
+        """What happened so far: the calls of steps, when, and caused by what."""
+        return self._run.record
+
+    @property
+    def status(self) -> str:
+        """running, waiting, done, failed, cancelled, timed out or stalled."""
+        return self._run.status
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began, until its end."""
+        ended = self._run.ended_at
+        return self._run.now if ended is None else ended
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the run, once it is over; None for a run with a result."""
+        outcome = self._run.outcome
+        return outcome.exception() if outcome.done() else None
+
+    def is_done(self) -> bool:
+        """Whether the run is over, with a result or without."""
+        return self._run.is_over
+
+    def result(self) -> Any:
+        """The result of a run that is over; raises as awaiting does.
+
+        Raises:
+            WorkflowRuntimeError: The run is still going on.
+        """
+        if not self._run.outcome.done():
+            raise WorkflowRuntimeError(
+                f"the run of {self._run.machine.plan.name} is still going on "
+                f"({self.status}).",
+                hint="Write `await handler`, or await a later cell's `handler`.",
+            )
+        return _value(self._run.outcome.result())
+
+    def get_stop_event(self) -> StopEvent | None:
+        """The stop event of a run that ended with one; None otherwise."""
+        outcome = self._run.outcome
+        if not outcome.done() or outcome.exception() is not None:
+            return None
+        return outcome.result()
+
+    # -- acts --------------------------------------------------------------------
+
+    def stream_events(self, *, expose_internal: bool = False) -> AsyncIterator[Event]:
+        """Follow the run's events, from the first one to its stop event.
+
+        Every call gives a reader of its own, so several may read side by side and
+        a late one misses nothing. The last 100,000 events are kept. A failure of
+        the run shows as its last event; it is raised by awaiting only.
+
+        Args:
+            expose_internal: Give `StepStateChanged`, `WorkflowIdleEvent` and
+                `UnhandledEvent` as well.
+
+        Raises:
+            WorkflowRuntimeError: The reader is later than what is kept.
+        """
+        return self._run.record.read(expose_internal=expose_internal)
+
+    def send_event(self, event: Event, step: str | None = None) -> Awaitable[None]:
+        """Send an event into the run, to every step that takes it or to one.
+
+        It is sent at once, and may come from any thread; awaiting what is given
+        back is allowed and does nothing.
+
+        Raises:
+            WorkflowRuntimeError: No step accepts the event, or the run is over.
+            WorkflowStepDoesNotExistError: There is no step of that name.
+        """
+        self._run.send(event, step)
+        return _Nothing()
+
+    async def cancel_run(self, *, timeout: float = 5.0) -> None:
+        """Stop the run and wait until its steps have stopped.
+
+        Never raises for the run; awaiting it then raises `WorkflowCancelledByUser`.
+
+        Args:
+            timeout: Seconds to wait for steps that are slow to stop.
+        """
+        run = self._run
+        if run.is_over:
+            return
+        run.cancel("cancel_run() was called")
+        await asyncio.wait([run.outcome], timeout=timeout)
+        if run.outcome.done():
+            run.outcome.exception()
+
+    def __repr__(self) -> str:
+        """One line for people: workflow, status, time."""
+        state = f"{self.status}, {self.elapsed:.1f} s"
+        return f"<WorkflowHandler {self.run_id}: {state}>"
+
+
+def _value(stop: StopEvent) -> Any:
+    return stop.result if type(stop) is StopEvent else stop
+
+
+class _Nothing:
+    """Something to await that is there already."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return
+        yield

@@ -1,0 +1,458 @@
+"""The machine: facts in, commands out. It decides; it does nothing itself.
+
+No await, no clock, no random number, no input or output: what it needs of
+these rides in the facts, so folding the recorded facts again gives the same
+state. The state is changed in place. `run` carries the commands out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stepwell.commands import (
+    CallEnded,
+    CallQueued,
+    Command,
+    Ended,
+    Publish,
+    Quiet,
+    Reply,
+    StartCall,
+    WakeAt,
+)
+from stepwell.errors import (
+    JoinReport,
+    StallReport,
+    WorkflowCancelledByUser,
+    WorkflowStalledError,
+    WorkflowTimeoutError,
+)
+from stepwell.events import (
+    Event,
+    StopEvent,
+    UnhandledEvent,
+    WorkflowCancelledEvent,
+    WorkflowFailedEvent,
+    WorkflowIdleEvent,
+    WorkflowTimedOutEvent,
+)
+from stepwell.journals.base import (
+    CallCancelled,
+    CallFailed,
+    CallReturned,
+    CancelAsked,
+    EventsCollected,
+    EventSent,
+    Fact,
+    RunStarted,
+    Settled,
+    TimerFired,
+)
+from stepwell.plan import Plan
+from stepwell.steps import Branch, StepCall, StepSpec
+
+__all__ = ["Machine"]
+
+_RECENT = 5
+
+
+class _Join:
+    """Events that one `collect_events` has gathered so far."""
+
+    __slots__ = ("buffer_id", "expected", "have", "missing", "need", "step")
+
+    def __init__(
+        self, step: StepSpec, buffer_id: str, expected: Sequence[type[Event]]
+    ) -> None:
+        self.step = step
+        self.buffer_id = buffer_id
+        self.expected = list(expected)
+        self.need = Counter(self.expected)
+        self.have: dict[type[Event], deque[tuple[Branch | None, Event]]] = {
+            kind: deque() for kind in self.need
+        }
+        self.missing = len(self.expected)
+
+    def add(self, event: Event, branch: Branch | None, again: bool) -> None:
+        kind = type(event)
+        if kind not in self.have:
+            kind = next((k for k in self.have if isinstance(event, k)), kind)
+        held = self.have.get(kind)
+        if held is None or (again and any(e is event for _, e in held)):
+            return
+        held.append((branch, event))
+        if len(held) <= self.need[kind]:
+            self.missing -= 1
+
+    def take(self) -> list[Event]:
+        """One whole set, in the order of `expected`; what is surplus stays."""
+        sets: dict[type[Event], deque[Event]] = {}
+        for kind, count in self.need.items():
+            held = self.have[kind]
+            sets[kind] = _in_order([held.popleft() for _ in range(count)])
+        self.missing = sum(max(0, n - len(self.have[k])) for k, n in self.need.items())
+        return [sets[kind].popleft() for kind in self.expected]
+
+
+def _in_order(taken: list[tuple[Branch | None, Event]]) -> deque[Event]:
+    """By arrival; the events of one returned list by their place in it."""
+    fanouts = {branch.fanout if branch else None for branch, _ in taken}
+    if len(fanouts) == 1 and None not in fanouts:
+        taken.sort(key=lambda pair: pair[0].index if pair[0] else 0)
+    return deque(event for _, event in taken)
+
+
+class Machine:
+    """The state of one run.
+
+    Args:
+        plan: The compiled workflow.
+        timeout: Seconds the run may take while it is not waiting for a person;
+            None for no limit.
+        wait_when_stalled: Whether a run that went quiet waits for events from
+            outside instead of failing.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        timeout: float | None = None,
+        wait_when_stalled: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.timeout = timeout
+        self.wait_when_stalled = wait_when_stalled
+        self.status = "running"
+        self.over = False
+        # Calls that run, and calls that wait for their retry delay.
+        self.calls: dict[int, StepCall] = {}
+        self._delayed: dict[int, StepCall] = {}
+        n = len(plan.steps)
+        self._busy = [0] * n
+        self._ran = [0] * n
+        self._free: list[list[int]] = [[] for _ in range(n)]
+        self._queues: list[deque[StepCall]] = [deque() for _ in range(n)]
+        self._joins: dict[tuple[int, str], list[_Join]] = {}
+        self._next_call = 1
+        self._next_timer = 1
+        self._clock_timer = 0
+        self._clock_since: float | None = None
+        self._clock_used = 0.0
+        self._asked = 0
+        self._answered = 0
+        self._recent: deque[tuple[str, tuple[str, ...], str | None]] = deque(
+            maxlen=_RECENT
+        )
+        self._last_silent: tuple[str, str] | None = None
+        self._out: list[Command] = []
+
+    def apply(self, fact: Fact) -> list[Command]:
+        """Take in what happened and say what to do about it, in order."""
+        if self.over:
+            return []
+        out = self._out = []
+        _RULES[type(fact)](self, fact)
+        idle = not self.calls and not self._delayed and not self.over
+        if idle and type(fact) is not Settled:
+            out.append(Quiet())
+        return out
+
+    @property
+    def running_steps(self) -> list[str]:
+        """Names of the steps that have calls running, in the order declared."""
+        return [s.name for s in self.plan.steps if self._busy[s.index]]
+
+    # -- rules, one for each kind of fact ------------------------------------
+
+    def _on_started(self, fact: RunStarted) -> None:
+        self._start_clock(fact.at)
+        self._route(fact.at, fact.event, None, None, None)
+
+    def _on_sent(self, fact: EventSent) -> None:
+        self._resume(fact.at)
+        source = self.calls.get(fact.call_id) if fact.call_id else None
+        self._route(
+            fact.at, fact.event, fact.step, source, source.branch if source else None
+        )
+
+    def _on_returned(self, fact: CallReturned) -> None:
+        call = self.calls.pop(fact.call_id)
+        value = fact.value
+        if value is None:
+            self._last_silent = (call.spec.name, type(call.event).__name__)
+            self._out.append(CallEnded(call, "done"))
+        elif isinstance(value, list):
+            wrong = self.plan.wrong_return(call, value)
+            if wrong:
+                return self._fail(fact.at, call, wrong)
+            self._out.append(CallEnded(call, "done", tuple(map(type, value))))
+            for index, event in enumerate(value):
+                branch = Branch(call.call_id, index, call.branch)
+                self._route(fact.at, event, None, call, branch)
+                if self.over:
+                    return
+        else:
+            wrong = self.plan.wrong_return(call, (value,))
+            if wrong:
+                return self._fail(fact.at, call, wrong)
+            self._out.append(CallEnded(call, "done", (type(value),)))
+            self._route(fact.at, value, None, call, call.branch)
+        self._release(fact.at, call)
+
+    def _on_failed(self, fact: CallFailed) -> None:
+        call = self.calls.pop(fact.call_id)
+        if fact.retry_in is None:
+            return self._fail(fact.at, call, fact.error)
+        self._out.append(CallEnded(call, "retrying", error=fact.error))
+        timer = self._wake(fact.at + fact.retry_in)
+        self._delayed[timer] = call
+        self._release(fact.at, call)
+
+    def _on_cancelled(self, fact: CallCancelled) -> None:
+        call = self.calls.pop(fact.call_id)
+        self._out.append(CallEnded(call, "cancelled"))
+        self._end(
+            WorkflowCancelledEvent(),
+            WorkflowCancelledByUser(
+                f"step `{call.spec.name}` of {self.plan.name} was cancelled from "
+                "inside, which ends the run.",
+                workflow=self.plan.name,
+                step=call.spec.name,
+            ),
+            "cancelled",
+        )
+
+    def _on_collected(self, fact: EventsCollected) -> None:
+        call = self.calls.get(fact.call_id)
+        if call is None or not fact.expected:
+            return self._out.append(Reply([] if not fact.expected else None))
+        join = self._join(call.spec, fact.buffer_id, fact.expected)
+        join.add(fact.event, call.branch, again=call.attempt > 1)
+        self._out.append(Reply(None if join.missing else join.take()))
+
+    def _on_timer(self, fact: TimerFired) -> None:
+        call = self._delayed.pop(fact.timer, None)
+        if call is not None:
+            call.attempt += 1
+            self._queues[call.spec.index].appendleft(call)
+            return self._fill(fact.at, call.spec)
+        if fact.timer != self._clock_timer:
+            return
+        active = self.running_steps
+        steps = f"still running: {', '.join(active)}" if active else "no step running"
+        self._end(
+            WorkflowTimedOutEvent(timeout=self.timeout, active_steps=active),
+            WorkflowTimeoutError(
+                f"{self.plan.name} did not finish within {self.timeout:g} seconds "
+                f"({steps}).",
+                hint="Allow more with Workflow(timeout=…); None is no limit.",
+                workflow=self.plan.name,
+                step=active[0] if active else None,
+            ),
+            "timed out",
+        )
+
+    def _on_cancel_asked(self, fact: CancelAsked) -> None:
+        self._end(
+            WorkflowCancelledEvent(),
+            WorkflowCancelledByUser(
+                f"{self.plan.name} was cancelled: {fact.reason}.",
+                workflow=self.plan.name,
+            ),
+            "cancelled",
+        )
+
+    def _on_settled(self, fact: Settled) -> None:
+        if self.calls or self._delayed:
+            return
+        asked = self._asked > self._answered
+        unprompted = self.plan.hears_people and not self._asked
+        if asked or unprompted or self.wait_when_stalled:
+            if asked or unprompted:
+                self._stop_clock(fact.at)
+            if self.status != "waiting":
+                self.status = "waiting"
+                self._out.append(Publish(WorkflowIdleEvent(), internal=True))
+            return
+        error = WorkflowStalledError(self._diagnose())
+        self._end(WorkflowTimedOutEvent(timeout=self.timeout), error, "stalled")
+
+    # -- routing -------------------------------------------------------------
+
+    def _route(
+        self,
+        at: float,
+        event: Event,
+        step: str | None,
+        source: StepCall | None,
+        branch: Branch | None,
+    ) -> None:
+        route = self.plan.route(type(event))
+        if route.stops and source is not None and step is None:
+            assert isinstance(event, StopEvent)
+            return self._end(event, None, "done")
+        if route.asks:
+            self._asked += 1
+            self._out.append(Publish(event))
+        if route.answers:
+            self._answered += 1
+        takers = route.takers
+        if step is not None:
+            takers = (self.plan.by_name[step],)
+        elif not takers and not route.asks:
+            self._unhandled(event)
+        name = type(event).__name__
+        self._recent.append(
+            (name, tuple(s.name for s in takers), source.spec.name if source else None)
+        )
+        cause = source.call_id if source else None
+        for spec in takers:
+            call = StepCall(self._next_call, spec, event, cause, branch)
+            self._next_call += 1
+            if self._busy[spec.index] < spec.num_workers:
+                self._begin(at, call)
+            else:
+                self._queues[spec.index].append(call)
+                self._out.append(CallQueued(call))
+
+    def _unhandled(self, event: Event) -> None:
+        kind = type(event)
+        self._out.append(
+            Publish(
+                UnhandledEvent(
+                    event_type=kind.__name__,
+                    qualified_name=f"{kind.__module__}.{kind.__qualname__}",
+                    idle=not self.calls,
+                ),
+                internal=True,
+            )
+        )
+
+    def _begin(self, at: float, call: StepCall) -> None:
+        index = call.spec.index
+        free = self._free[index]
+        call.worker = free.pop() if free else self._busy[index]
+        self._busy[index] += 1
+        if call.attempt == 1:
+            call.first_started = at
+            self._ran[index] += 1
+        self.calls[call.call_id] = call
+        self._out.append(StartCall(call))
+
+    def _release(self, at: float, call: StepCall) -> None:
+        index = call.spec.index
+        self._busy[index] -= 1
+        self._free[index].append(call.worker)
+        if self._queues[index]:
+            self._fill(at, call.spec)
+
+    def _fill(self, at: float, spec: StepSpec) -> None:
+        queue = self._queues[spec.index]
+        while queue and self._busy[spec.index] < spec.num_workers:
+            self._begin(at, queue.popleft())
+
+    def _join(
+        self, spec: StepSpec, buffer_id: str, expected: Sequence[type[Event]]
+    ) -> _Join:
+        # Different `expected` lists of one step are different joins.
+        joins = self._joins.setdefault((spec.index, buffer_id), [])
+        for join in joins:
+            if join.expected == expected:
+                return join
+        joins.append(_Join(spec, buffer_id, expected))
+        return joins[-1]
+
+    # -- the end ---------------------------------------------------------------
+
+    def _fail(self, at: float, call: StepCall, error: BaseException) -> None:
+        self._out.append(CallEnded(call, "failed", error=error))
+        stop = WorkflowFailedEvent(
+            step_name=call.spec.name,
+            exception=error,
+            attempts=call.attempt,
+            elapsed_seconds=at - call.first_started,
+        )
+        self._end(stop, error, "failed")
+
+    def _end(self, stop: StopEvent, error: BaseException | None, status: str) -> None:
+        self.over = True
+        self.status = status
+        for queue in self._queues:
+            queue.clear()
+        self._delayed.clear()
+        self._joins.clear()
+        self._out.append(Ended(stop, error, status))
+
+    def _diagnose(self) -> StallReport:
+        makers: dict[type[Event], list[StepSpec]] = {}
+        for spec in self.plan.steps:
+            for kind in spec.returns:
+                makers.setdefault(kind, []).append(spec)
+        joins = []
+        for join in (j for joins in self._joins.values() for j in joins):
+            if not any(join.have.values()):
+                continue
+            report = JoinReport(
+                join.step.name,
+                {kind.__name__: len(held) for kind, held in join.have.items()},
+                {kind.__name__: count for kind, count in join.need.items()},
+            )
+            for kind, count in join.need.items():
+                if len(join.have[kind]) < count:
+                    report.producers[kind.__name__] = {
+                        spec.name: self._ran[spec.index]
+                        for spec in makers.get(kind, ())
+                    }
+            joins.append(report)
+        return StallReport(
+            workflow=self.plan.name,
+            joins=joins,
+            last_events=list(self._recent),
+            ended_silent=self._last_silent,
+            never_ran={
+                spec.name: tuple(kind.__name__ for kind in spec.accepts)
+                for spec in self.plan.steps
+                if not self._ran[spec.index]
+            },
+        )
+
+    # -- the clock -------------------------------------------------------------
+
+    def _wake(self, at: float) -> int:
+        timer = self._next_timer
+        self._next_timer += 1
+        self._out.append(WakeAt(at, timer))
+        return timer
+
+    def _start_clock(self, at: float) -> None:
+        if self.timeout is not None:
+            self._clock_since = at
+            self._clock_timer = self._wake(at + self.timeout - self._clock_used)
+
+    def _stop_clock(self, at: float) -> None:
+        if self._clock_since is not None:
+            self._clock_used += at - self._clock_since
+            self._clock_since = None
+            self._clock_timer = 0
+
+    def _resume(self, at: float) -> None:
+        if self.status == "waiting":
+            self.status = "running"
+            if self._clock_since is None:
+                self._start_clock(at)
+
+
+_RULES: dict[type[Fact], Callable[[Machine, Any], None]] = {
+    RunStarted: Machine._on_started,
+    EventSent: Machine._on_sent,
+    CallReturned: Machine._on_returned,
+    CallFailed: Machine._on_failed,
+    CallCancelled: Machine._on_cancelled,
+    EventsCollected: Machine._on_collected,
+    TimerFired: Machine._on_timer,
+    CancelAsked: Machine._on_cancel_asked,
+    Settled: Machine._on_settled,
+}

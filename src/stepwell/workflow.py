@@ -1,0 +1,375 @@
+"""`Workflow`: a class of steps, and the way to start runs of it.
+
+The class collects its steps and compiles them into a `Plan`; an instance holds
+the options of its runs and whatever its author keeps on `self`. A run in
+progress is in `run`, what the caller holds of it in `handler`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from stepwell.context import Context
+from stepwell.errors import (
+    NoRunningLoopError,
+    WorkflowRuntimeError,
+    WorkflowValidationError,
+)
+from stepwell.events import Event, StartEvent, StopEvent
+from stepwell.executors import Executor, LocalExecutor
+from stepwell.graph import WorkflowGraph, draw_data
+from stepwell.handler import WorkflowHandler
+from stepwell.journals import Journal
+from stepwell.machine import Machine
+from stepwell.plan import Plan
+from stepwell.run import Run
+from stepwell.steps import StepSpec, spec_of
+
+__all__ = ["Workflow", "WorkflowMeta", "get_workflow_representation"]
+
+_notices = logging.getLogger("stepwell.redefined")
+_run_numbers = itertools.count(1)
+
+
+class WorkflowMeta(type):
+    """The class of workflow classes, by which viewers recognise them."""
+
+
+class Workflow(metaclass=WorkflowMeta):
+    """Steps that pass events to each other.
+
+    Subclass it and write steps as methods decorated with `@step`; their
+    annotations make the graph. An instance may run many times, also at once: each
+    run has its own state, while attributes on `self` are shared.
+
+    Args:
+        timeout: Seconds a run may take, 45 by default; None for no limit. The
+            clock stands still while a run only waits for a person.
+        disable_validation: Run although the graph has problems.
+        verbose: Print a line when a step starts and when it ends.
+        workflow_name: Name for messages and pictures; the class name by default.
+        on_stall: What to do when nothing runs and nothing is waited for: `"fail"`
+            at once with a diagnosis, or `"wait"` for events from outside.
+        executor: Performs the steps; by default on the loop that runs them.
+        journal: Keeps the facts of runs; by default none are kept beyond the
+            bounded `handler.record`.
+
+    Raises:
+        WorkflowConfigurationError: No step can start or end a run.
+    """
+
+    # Set here too, so that a subclass which forgets super().__init__() works.
+    _timeout: float | None = 45.0
+    _disable_validation = False
+    _verbose = False
+    _workflow_name: str | None = None
+    _on_stall: Literal["fail", "wait"] = "fail"
+    _executor: Executor = LocalExecutor()
+    _journal: Journal | None = None
+    _free_steps: ClassVar[dict[str, Callable[..., Any]]] = {}
+    _compiled: tuple[tuple[StepSpec, ...], Plan] | None = None
+
+    def __init__(
+        self,
+        timeout: float | None = 45.0,
+        disable_validation: bool = False,
+        verbose: bool = False,
+        *,
+        workflow_name: str | None = None,
+        on_stall: Literal["fail", "wait"] = "fail",
+        executor: Executor | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        if timeout is not None and not timeout > 0:
+            raise WorkflowValidationError(
+                f"timeout must be above 0 seconds, not {timeout!r}.",
+                hint="Pass timeout=None for no limit.",
+                workflow=type(self).__name__,
+            )
+        if on_stall not in ("fail", "wait"):
+            raise WorkflowValidationError(
+                f'on_stall must be "fail" or "wait", not {on_stall!r}.',
+                workflow=type(self).__name__,
+            )
+        self._timeout = timeout
+        self._disable_validation = disable_validation
+        self._verbose = verbose
+        self._workflow_name = workflow_name
+        self._on_stall = on_stall
+        if executor is not None:
+            self._executor = executor
+        self._journal = journal
+        self._compile()
+
+    # -- the class ---------------------------------------------------------------
+
+    @classmethod
+    def _specs(cls) -> tuple[StepSpec, ...]:
+        found: dict[str, StepSpec] = {}
+        for base in reversed(cls.__mro__):
+            members = {**vars(base), **vars(base).get("_free_steps", {})}
+            for name, member in members.items():
+                spec = spec_of(member)
+                if spec is not None:
+                    found[name] = spec
+                elif name in found:
+                    del found[name]
+        return tuple(found.values())
+
+    @classmethod
+    def _compile(cls) -> Plan:
+        """The plan of the class: made once, and again after a step was added."""
+        specs = cls._specs()
+        made = cls.__dict__.get("_compiled")
+        if made is None or made[0] != specs:
+            made = cls._compiled = (specs, Plan(cls.__name__, specs, cls.__doc__))
+        plan: Plan = made[1]
+        return plan
+
+    @classmethod
+    def add_step(cls, func: Callable[..., Any]) -> None:
+        """Add a function decorated with `@step` to the class.
+
+        A step of the same name is replaced if it was defined in the same place:
+        that is a cell which was run again.
+
+        Raises:
+            WorkflowValidationError: It is no step, or the name is taken.
+        """
+        spec = spec_of(func)
+        if spec is None:
+            name = getattr(func, "__name__", repr(func))
+            raise WorkflowValidationError(
+                f"{name} is not decorated with @step.",
+                hint=f"Write @step(workflow={cls.__name__}) above it.",
+                workflow=cls.__name__,
+            )
+        spec.bound = False
+        if "_free_steps" not in cls.__dict__:
+            cls._free_steps = {}
+        there = {s.name: s.function for s in cls._specs()}.get(spec.name)
+        if there is not None:
+            if _place(there) != _place(func):
+                raise WorkflowValidationError(
+                    f"{cls.__name__} has a step `{spec.name}` already.",
+                    hint="Give the new one another name.",
+                    workflow=cls.__name__,
+                    step=spec.name,
+                )
+            _notices.info("step %s of %s replaced.", spec.name, cls.__name__)
+        cls._free_steps[spec.name] = func
+
+    # -- what it is --------------------------------------------------------------
+
+    @property
+    def workflow_name(self) -> str:
+        """The name shown in messages and pictures."""
+        return self._workflow_name or type(self).__name__
+
+    @property
+    def events(self) -> list[type[Event]]:
+        """Every event class that a step accepts or returns, in order of first use."""
+        steps = self._compile().steps
+        return list(dict.fromkeys(k for s in steps for k in (*s.accepts, *s.returns)))
+
+    @property
+    def start_event_class(self) -> type[StartEvent]:
+        """The class that `run` makes its start event from."""
+        return self._compile().start_class
+
+    @property
+    def stop_event_class(self) -> type[StopEvent]:
+        """The class that ends a run."""
+        return self._compile().stop_classes[0]
+
+    @property
+    def state_type(self) -> type[BaseModel]:
+        """The class of the state that the steps share."""
+        return self._compile().state_type
+
+    def validate(self) -> bool:
+        """Check the graph.
+
+        Returns:
+            Whether a person takes part: some step asks or is answered.
+
+        Raises:
+            WorkflowValidationError: Naming every problem of the graph.
+        """
+        plan = self._compile()
+        plan.check(outside=self._on_stall == "wait")
+        return any(plan.route(k).asks or plan.route(k).answers for k in self.events)
+
+    # -- runs --------------------------------------------------------------------
+
+    def run(
+        self,
+        *args: Any,
+        ctx: Context[Any] | None = None,
+        start_event: StartEvent | None = None,
+        run_id: str | None = None,
+        **kwargs: Any,
+    ) -> WorkflowHandler:
+        """Start a run in the background, on the event loop that is running.
+
+        Args:
+            *args: Refused, with the way to write it.
+            ctx: A context to keep using; its state goes on from the last run.
+            start_event: The start event, instead of keyword arguments.
+            run_id: Names the run; made up by default.
+            **kwargs: Fields of the start event.
+
+        Returns:
+            The handler; `await` it for the result.
+
+        Raises:
+            NoRunningLoopError: No event loop is running here.
+            WorkflowValidationError: The graph has problems.
+            WorkflowRuntimeError: The arguments do not make a start event.
+        """
+        plan = self._compile()
+        name = self.workflow_name
+        if args:
+            raise WorkflowRuntimeError(
+                f"{name}.run() takes the fields of its start event by name.",
+                hint=f"Write for example: {name}().run(query={args[0]!r})",
+                workflow=name,
+            )
+        if not self._disable_validation:
+            plan.check(outside=self._on_stall == "wait")
+        event = self._start_event(plan, start_event, kwargs)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise NoRunningLoopError(
+                f"{name}.run() needs a running event loop, and there is none here.",
+                hint="Inside `async def`: result = await workflow.run(…). In a plain "
+                "script: asyncio.run(main()), or workflow.run_sync(…).",
+                workflow=name,
+            ) from None
+        machine = Machine(
+            plan,
+            timeout=self._timeout,
+            wait_when_stalled=self._on_stall == "wait",
+        )
+        run = Run(
+            machine,
+            self,
+            Context(self) if ctx is None else ctx,
+            run_id=run_id or f"{name}-{next(_run_numbers)}-{os.urandom(4).hex()}",
+            executor=self._executor,
+            journal=self._journal,
+            verbose=self._verbose,
+        )
+        run.start(event)
+        return WorkflowHandler(run, self)
+
+    def run_sync(self, **kwargs: Any) -> Any:
+        """Run to the end and give the result, where nothing can be awaited.
+
+        Without a running loop this is `asyncio.run`; inside one (a notebook cell)
+        the run takes place on a loop in a thread of its own, which is kept.
+
+        Raises:
+            WorkflowRuntimeError: Called on that thread itself, from a step.
+        """
+
+        async def whole() -> Any:
+            return await self.run(**kwargs)._outcome()
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(whole())
+        return _LoopThread.shared().run(whole(), self.workflow_name)
+
+    def _start_event(
+        self, plan: Plan, given: StartEvent | None, fields: dict[str, Any]
+    ) -> StartEvent:
+        kind = plan.start_class
+        if given is None:
+            try:
+                return kind(**fields)
+            except ValidationError as error:
+                wrong = "; ".join(
+                    f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
+                    for e in error.errors()
+                )
+                raise WorkflowRuntimeError(
+                    f"the arguments of {plan.name}.run() do not make a "
+                    f"{kind.__name__}: {wrong}.",
+                    hint=f"It takes: {', '.join(kind.model_fields) or 'any fields'}.",
+                    workflow=plan.name,
+                    event=kind.__name__,
+                ) from None
+        if not isinstance(given, StartEvent):
+            raise ValueError(
+                f"start_event must be a StartEvent, not {type(given).__name__}"
+            )
+        if not plan.route(type(given)).takers:
+            raise WorkflowRuntimeError(
+                f"{plan.name} starts from {kind.__name__}, not from "
+                f"{type(given).__name__}.",
+                hint=f"Pass start_event={kind.__name__}(…).",
+                workflow=plan.name,
+                event=type(given).__name__,
+            )
+        return given
+
+
+def get_workflow_representation(
+    workflow: Workflow | type[Workflow],
+) -> WorkflowGraph:
+    """The graph of a workflow class or instance, as data to draw."""
+    plan = workflow._compile()
+    name = workflow.workflow_name if isinstance(workflow, Workflow) else plan.name
+    return draw_data(name, plan.steps, plan.description)
+
+
+def _place(function: Callable[..., Any]) -> tuple[str, str]:
+    return function.__module__, function.__qualname__
+
+
+class _LoopThread:
+    """One event loop on a daemon thread, for `run_sync` inside a running loop."""
+
+    _shared: _LoopThread | None = None
+    _making = threading.Lock()
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(
+            target=self.loop.run_forever, name="stepwell-run_sync", daemon=True
+        )
+        self.thread.start()
+
+    @classmethod
+    def shared(cls) -> _LoopThread:
+        with cls._making:
+            if cls._shared is None:
+                cls._shared = cls()
+            return cls._shared
+
+    def run(self, work: Coroutine[Any, Any, Any], name: str) -> Any:
+        if threading.current_thread() is self.thread:
+            work.close()
+            raise WorkflowRuntimeError(
+                f"run_sync() of {name} was called from a step that run_sync() runs; "
+                "it would wait for itself.",
+                hint="Write `await workflow.run(…)` inside steps.",
+                workflow=name,
+            )
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
