@@ -167,7 +167,7 @@ def find_problems(steps: Sequence[StepSpec], *, outside: bool = False) -> list[s
                 f"step `{specs[0].name}` returns {kind.__name__}, but no step "
                 f"accepts it.{did_you_mean(kind.__name__, _only_names(taken))}"
             )
-    return found + _unreachable(steps)
+    return found if outside else found + _unreachable(steps)
 
 
 def accepts(spec: StepSpec, kind: type[Event]) -> bool:
