@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from rag.conftest import server, tiny_cross_encoder  # noqa: F401
 
+from rag.conftest import server, tiny_cross_encoder  # noqa: F401
 from stepwell import Context, Event, StartEvent, StopEvent, step
 from stepwell.errors import WorkflowStalledError
 
@@ -139,7 +139,9 @@ async def test_routing_takes_the_short_and_the_long_way(server, monkeypatch):  #
     Settings.llm = OpenAI(model="gpt-4o-mini")
     try:
         flow = module.QueryRoutingWorkflow()
-        assert await flow.run(query="What is RAG?") == "[simple] You asked: What is RAG?"
+        assert (
+            await flow.run(query="What is RAG?") == "[simple] You asked: What is RAG?"
+        )
         long = "Compare dense and sparse retrieval for me"
         assert await flow.run(query=long) == (
             f"[complex] You asked: Decompose and answer thoroughly: {long}"

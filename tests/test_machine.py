@@ -5,13 +5,13 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Left, Raised, Right, scripted, scripts, workers
 
 from stepwell import MemoryJournal, StartEvent
 from stepwell.commands import CallEnded, Ended, StartCall
 from stepwell.errors import WorkflowStalledError
 from stepwell.journals.base import Fact, RunStarted
 from stepwell.machine import Machine
+from strategies import Left, Raised, Right, scripted, scripts, workers
 
 
 def play(script, limits, journal=None):
@@ -59,12 +59,14 @@ def test_replay_of_the_facts_equals_the_live_run(script, limits):
     journal = MemoryJournal()
     flow, handler, outcome = play(script, limits, journal)
     facts = asyncio.run(kept(journal))
-    machine, told = fold(flow._compile(), facts)
+    machine, told = fold(flow.compile(), facts)
     assert machine.over and machine.status == handler.status
     started = [(t[1], t[2], t[3]) for t in told if t[0] == "start"]
-    live = [(c.call_id, c.step, c.worker) for c in handler.record if c.started is not None]
+    live = [
+        (c.call_id, c.step, c.worker) for c in handler.record if c.started is not None
+    ]
     assert sorted(started) == sorted(live)
-    assert fold(flow._compile(), facts)[1] == told, "the fold is not deterministic"
+    assert fold(flow.compile(), facts)[1] == told, "the fold is not deterministic"
     assert outcome[0] == {"done": "result", "failed": "raised"}.get(
         handler.status, handler.status
     )
@@ -160,7 +162,7 @@ def test_the_order_of_completions_does_not_change_a_fan_in(order):
 
 def test_the_machine_neither_copies_nor_keeps_what_is_done():
     flow = scripted([], (1, 1), None)
-    machine = Machine(flow._compile())
+    machine = Machine(flow.compile())
     event = StartEvent()
     (start,) = machine.apply(RunStarted(0.0, event))
     assert start.call.event is event

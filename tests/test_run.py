@@ -1,6 +1,7 @@
 """How a run behaves: routing, loops, workers, joins, failures, time."""
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import threading
@@ -117,11 +118,13 @@ async def test_sending_what_no_step_takes_fails_at_once_and_says_what_is_taken()
     with pytest.raises(WorkflowRuntimeError) as caught:
         await sending(Item(n=1))
     assert "no step of Flow accepts Item; accepted are: StartEvent" in str(caught.value)
-    assert caught.value.__notes__ == ["in step `begin` of Flow, on StartEvent, attempt 1"]
+    assert caught.value.__notes__ == [
+        "in step `begin` of Flow, on StartEvent, attempt 1"
+    ]
 
 
 async def test_sending_to_a_step_that_is_not_there_guesses_the_one_meant():
-    with pytest.raises(WorkflowStepDoesNotExistError, match="Did you mean begin?"):
+    with pytest.raises(WorkflowStepDoesNotExistError, match=r"Did you mean begin\?"):
         await sending(StartEvent(), step="begins")
 
 
@@ -173,7 +176,9 @@ def returning(value):
 async def test_returning_a_plain_value_says_how_to_return_it():
     with pytest.raises(WorkflowRuntimeError) as caught:
         await returning("text")
-    assert "`begin` of Flow returned str 'text' instead of an Event" in str(caught.value)
+    assert "`begin` of Flow returned str 'text' instead of an Event" in str(
+        caught.value
+    )
     assert "return StopEvent(result=…)" in str(caught.value)
 
 
@@ -502,7 +507,9 @@ def test_the_last_attempt_s_exception_comes_out():
 
     with pytest.raises(OSError, match="always") as caught:
         VirtualClock().run(main())
-    assert caught.value.__notes__ == ["in step `flaky` of Flow, on StartEvent, attempt 2"]
+    assert caught.value.__notes__ == [
+        "in step `flaky` of Flow, on StartEvent, attempt 2"
+    ]
 
 
 async def test_a_retry_policy_that_raises_fails_the_run():
@@ -592,10 +599,8 @@ def test_a_step_that_swallows_its_cancellation_cannot_hang_the_run():
         @step
         async def stubborn(self, ev: StartEvent) -> StopEvent:
             for _ in range(100):
-                try:
+                with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.sleep(10)
-                except asyncio.CancelledError:
-                    pass
 
     async def main():
         with pytest.raises(WorkflowTimeoutError) as caught:

@@ -103,7 +103,7 @@ async def test_string_annotations_and_classes_of_the_enclosing_function_resolve(
             return Mid(n=1)
 
         @step
-        async def middle(self, ev: "Mid") -> "Inner":  # noqa: F821
+        async def middle(self, ev: "Mid") -> "Inner":
             return Flow.Inner(n=ev.n + 1)
 
         @step

@@ -6,9 +6,8 @@ import threading
 import pytest
 from pydantic import BaseModel
 
-from stepwell import Context, DictState, InMemoryStateStore, StartEvent, StopEvent
+from stepwell import Context, DictState, InMemoryStateStore, StartEvent, StopEvent, step
 from stepwell import Workflow as BaseWorkflow
-from stepwell import step
 from stepwell.errors import (
     ContextStateError,
     WorkflowConfigurationError,
@@ -44,7 +43,9 @@ async def test_paths_make_dictionaries_and_reach_into_lists():
 async def test_a_path_that_is_not_there_names_what_is():
     store = free()
     await store.set("query", 1)
-    with pytest.raises(ValueError, match=r"Path 'querry' not found.*Did you mean query"):
+    with pytest.raises(
+        ValueError, match=r"Path 'querry' not found.*Did you mean query"
+    ):
         await store.get("querry")
     assert await store.get("querry", default=None) is None
 
@@ -54,7 +55,7 @@ async def test_typed_state_refuses_fields_it_does_not_have():
     await store.set("n", 3)
     await store.set("inner.a", 5)
     assert await store.get("inner.a") == 5
-    with pytest.raises(ValueError, match="Shape has no field 'm' .*; it has: n, tags"):
+    with pytest.raises(ValueError, match=r"Shape has no field 'm' .*; it has: n, tags"):
         await store.set("m", 1)
 
 

@@ -40,13 +40,6 @@ from stepwell.events import (
     WorkflowTimedOutEvent,
 )
 from stepwell.executors import Executor, LocalExecutor
-from stepwell.graph import (
-    WorkflowEventNode,
-    WorkflowExternalNode,
-    WorkflowGraph,
-    WorkflowGraphEdge,
-    WorkflowStepNode,
-)
 from stepwell.handler import WorkflowHandler, present_with
 from stepwell.journals import Fact, Journal, MemoryJournal
 from stepwell.record import CallRecord, RunRecord
@@ -57,7 +50,7 @@ from stepwell.retry import (
 )
 from stepwell.steps import step
 from stepwell.store import DictState, InMemoryStateStore
-from stepwell.workflow import Workflow, get_workflow_representation
+from stepwell.workflow import Workflow
 
 __version__ = "0.1.0"
 
@@ -113,6 +106,25 @@ __all__ = [
     "step",
     "unload_ipython_extension",
 ]
+
+
+_LATE = {
+    "WorkflowEventNode",
+    "WorkflowExternalNode",
+    "WorkflowGraph",
+    "WorkflowGraphEdge",
+    "WorkflowStepNode",
+    "get_workflow_representation",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    """Load what only drawing needs when it is first asked for."""
+    if name in _LATE:
+        from stepwell import representation
+
+        return getattr(representation, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_ipython_extension(ipython: _Any) -> None:

@@ -21,9 +21,7 @@ run as itself, with a note saying which step, event and attempt it came from.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "ContextSerdeError",
@@ -133,18 +131,22 @@ class MissingExtraError(StepwellError, ImportError):
         self.extra = extra
 
 
-@dataclass(slots=True)
 class JoinReport:
     """What one unfinished `ctx.collect_events` has and still lacks.
 
-    Counts are by event class name.
+    Attributes:
+        step: The step that collects.
+        have: Number of events so far, by class name.
+        need: Number of events waited for, by class name.
+        producers: For each class still lacking, the steps that can return it and
+            how often each of them has run.
     """
 
-    step: str
-    have: dict[str, int]
-    need: dict[str, int]
-    # How often each step that can return a lacking class has run.
-    producers: dict[str, dict[str, int]] = field(default_factory=dict)
+    def __init__(self, step: str, have: dict[str, int], need: dict[str, int]) -> None:
+        self.step = step
+        self.have = have
+        self.need = need
+        self.producers: dict[str, dict[str, int]] = {}
 
     @property
     def lacks(self) -> dict[str, int]:
@@ -153,21 +155,32 @@ class JoinReport:
         return {name: n for name, n in short.items() if n > 0}
 
 
-@dataclass(slots=True)
 class StallReport:
     """Why a run cannot go on, as plain data.
 
-    `last_events` holds `(event class, steps it was offered to, step it came
-    from)`, oldest first; `never_ran` the steps that got no event at all.
+    Attributes:
+        workflow: Name of the workflow.
+        joins: The joins that wait for events.
+        last_events: `(event class, steps it was offered to, step it came from)`,
+            oldest first.
+        ended_silent: `(step, event class)` of the last call that returned None.
+        never_ran: The steps that got no event, and the classes they accept.
     """
 
-    workflow: str
-    joins: list[JoinReport] = field(default_factory=list)
-    last_events: list[tuple[str, tuple[str, ...], str | None]] = field(
-        default_factory=list
-    )
-    ended_silent: tuple[str, str] | None = None
-    never_ran: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    def __init__(
+        self,
+        workflow: str,
+        *,
+        joins: Sequence[JoinReport] = (),
+        last_events: Sequence[tuple[str, tuple[str, ...], str | None]] = (),
+        ended_silent: tuple[str, str] | None = None,
+        never_ran: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        self.workflow = workflow
+        self.joins = list(joins)
+        self.last_events = list(last_events)
+        self.ended_silent = ended_silent
+        self.never_ran = dict(never_ran or {})
 
 
 class WorkflowStalledError(WorkflowTimeoutError):
@@ -239,5 +252,7 @@ def _stall_hint(report: StallReport) -> str:
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """A short ' Did you mean X?' for a misspelt name, or an empty string."""
+    import difflib  # late: only errors need it, and it is slow to load
+
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
     return f" Did you mean {close[0]}?" if close else ""

@@ -70,6 +70,8 @@ class EventMeta(ModelMetaclass):
         **kwargs: Any,
     ) -> type:
         """Build the class, quietly where a field is named like a mapping method."""
+        if namespace["__module__"] != __name__:
+            kwargs.setdefault("defer_build", False)
         cls: Any
         if _MAPPING_NAMES.isdisjoint(namespace.get("__annotations__", ())):
             cls = super().__new__(mcs, name, bases, namespace, **kwargs)
@@ -118,8 +120,13 @@ class Event(BaseModel, metaclass=EventMeta):
     always true, empty or not.
     """
 
+    # The classes of this file are built at their first use, to keep the import
+    # light; `EventMeta` has all others built where they are defined.
     model_config = ConfigDict(
-        extra="allow", arbitrary_types_allowed=True, protected_namespaces=()
+        extra="allow",
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+        defer_build=True,
     )
 
     def _fields(self) -> dict[str, Any]:

@@ -1,15 +1,12 @@
-"""Steps and events as nodes and edges: the checks, and the picture as data.
+"""Steps and events as nodes and edges: what makes a graph sound.
 
-Nothing here runs, routes or draws: `plan` routes by the same signatures, and
-the notebook draws `WorkflowGraph`.
+Nothing here runs or routes: `plan` routes by the same signatures. The graph as
+data to draw is in `representation`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict
 
 from stepwell.errors import did_you_mean
 from stepwell.events import (
@@ -21,115 +18,7 @@ from stepwell.events import (
 )
 from stepwell.steps import StepSpec
 
-__all__ = [
-    "WorkflowEventNode",
-    "WorkflowExternalNode",
-    "WorkflowGraph",
-    "WorkflowGraphEdge",
-    "WorkflowStepNode",
-    "draw_data",
-    "find_problems",
-]
-
-
-class _Node(BaseModel):
-    # Built when first drawn: importing the engine must not pay for it.
-    model_config = ConfigDict(defer_build=True)
-    id: str
-    label: str
-
-
-class WorkflowStepNode(_Node):
-    """A step."""
-
-    node_type: Literal["step"] = "step"
-    description: str | None = None
-    num_workers: int = 4
-    signature: str = ""
-
-
-class WorkflowEventNode(_Node):
-    """An event class; `event_types` lists it and its event base classes by name."""
-
-    node_type: Literal["event"] = "event"
-    event_type: str
-    event_types: list[str]
-    produced_by: list[str] = []
-    description: str | None = None
-
-
-class WorkflowExternalNode(_Node):
-    """Somebody outside the workflow who is asked and answers."""
-
-    node_type: Literal["external"] = "external"
-
-
-class WorkflowGraphEdge(BaseModel):
-    """An arrow between two nodes, by their ids."""
-
-    model_config = ConfigDict(defer_build=True)
-    source: str
-    target: str
-    label: str | None = None
-
-
-class WorkflowGraph(BaseModel):
-    """Everything needed to draw a workflow."""
-
-    model_config = ConfigDict(defer_build=True)
-    name: str
-    description: str | None = None
-    nodes: list[WorkflowStepNode | WorkflowEventNode | WorkflowExternalNode]
-    edges: list[WorkflowGraphEdge]
-
-
-def draw_data(
-    name: str, steps: Sequence[StepSpec], description: str | None = None
-) -> WorkflowGraph:
-    """The graph as data: a node for each step, event class and outsider."""
-    kinds = dict.fromkeys(k for s in steps for k in (*s.accepts, *s.returns))
-    nodes: list[WorkflowStepNode | WorkflowEventNode | WorkflowExternalNode] = [
-        WorkflowStepNode(
-            id=spec.name,
-            label=spec.name,
-            description=spec.description,
-            num_workers=spec.num_workers,
-            signature=spec.signature,
-        )
-        for spec in steps
-    ]
-    for kind in kinds:
-        bases = [b.__name__ for b in kind.__mro__ if _is_event_class(b)]
-        nodes.append(
-            WorkflowEventNode(
-                id=kind.__name__,
-                label=kind.__name__,
-                event_type=kind.__name__,
-                event_types=bases,
-                produced_by=[s.name for s in steps if kind in s.returns],
-                description=_own_doc(kind),
-            )
-        )
-    edges = [
-        WorkflowGraphEdge(source=kind.__name__, target=spec.name)
-        for spec in steps
-        for kind in spec.accepts
-    ] + [
-        WorkflowGraphEdge(source=spec.name, target=kind.__name__)
-        for spec in steps
-        for kind in spec.returns
-    ]
-    people = [k for k in kinds if issubclass(k, InputRequiredEvent)]
-    answers = [k for k in kinds if issubclass(k, HumanResponseEvent)]
-    if people or answers:
-        nodes.append(WorkflowExternalNode(id="external_step", label="person"))
-        edges += [
-            WorkflowGraphEdge(source=k.__name__, target="external_step") for k in people
-        ] + [
-            WorkflowGraphEdge(source="external_step", target=k.__name__)
-            for k in answers
-        ]
-    return WorkflowGraph(name=name, description=description, nodes=nodes, edges=edges)
+__all__ = ["accepts", "find_problems", "same_class"]
 
 
 def find_problems(steps: Sequence[StepSpec], *, outside: bool = False) -> list[str]:
@@ -236,12 +125,3 @@ def _only_names(kinds: Iterable[type]) -> list[str]:
 
 def _is_stop(kind: type[Event]) -> bool:
     return issubclass(kind, StopEvent)
-
-
-def _is_event_class(base: type) -> bool:
-    return isinstance(base, type(Event)) and issubclass(base, Event)
-
-
-def _own_doc(kind: type) -> str | None:
-    doc: object = kind.__dict__.get("__doc__")
-    return doc if isinstance(doc, str) else None

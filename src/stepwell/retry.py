@@ -7,7 +7,6 @@ waited out, is the business of `run` and `machine`.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 __all__ = ["ConstantDelayRetryPolicy", "ExponentialBackoffRetryPolicy", "RetryPolicy"]
@@ -33,7 +32,6 @@ class RetryPolicy(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True)
 class ConstantDelayRetryPolicy:
     """Try again after the same delay each time.
 
@@ -42,8 +40,11 @@ class ConstantDelayRetryPolicy:
         delay: Seconds between attempts.
     """
 
-    maximum_attempts: int = 3
-    delay: float = 5.0
+    __slots__ = ("delay", "maximum_attempts")
+
+    def __init__(self, *, maximum_attempts: int = 3, delay: float = 5.0) -> None:
+        self.maximum_attempts = maximum_attempts
+        self.delay = delay
 
     def next(
         self, elapsed_time: float, attempts: int, error: Exception
@@ -52,7 +53,6 @@ class ConstantDelayRetryPolicy:
         return None if attempts >= self.maximum_attempts else self.delay
 
 
-@dataclass(slots=True, kw_only=True)
 class ExponentialBackoffRetryPolicy:
     """Try again after delays that grow by a factor.
 
@@ -65,11 +65,28 @@ class ExponentialBackoffRetryPolicy:
             many runs that failed together do not come back together.
     """
 
-    initial_delay: float = 1.0
-    multiplier: float = 2.0
-    max_delay: float = 60.0
-    maximum_attempts: int = 5
-    jitter: bool = True
+    __slots__ = (
+        "initial_delay",
+        "jitter",
+        "max_delay",
+        "maximum_attempts",
+        "multiplier",
+    )
+
+    def __init__(
+        self,
+        *,
+        initial_delay: float = 1.0,
+        multiplier: float = 2.0,
+        max_delay: float = 60.0,
+        maximum_attempts: int = 5,
+        jitter: bool = True,
+    ) -> None:
+        self.initial_delay = initial_delay
+        self.multiplier = multiplier
+        self.max_delay = max_delay
+        self.maximum_attempts = maximum_attempts
+        self.jitter = jitter
 
     def next(
         self, elapsed_time: float, attempts: int, error: Exception

@@ -25,7 +25,6 @@ from stepwell.errors import (
 )
 from stepwell.events import Event, StartEvent, StopEvent
 from stepwell.executors import Executor, LocalExecutor
-from stepwell.graph import WorkflowGraph, draw_data
 from stepwell.handler import WorkflowHandler
 from stepwell.journals import Journal
 from stepwell.machine import Machine
@@ -33,7 +32,7 @@ from stepwell.plan import Plan
 from stepwell.run import Run
 from stepwell.steps import StepSpec, spec_of
 
-__all__ = ["Workflow", "WorkflowMeta", "get_workflow_representation"]
+__all__ = ["Workflow", "WorkflowMeta"]
 
 _notices = logging.getLogger("stepwell.redefined")
 _run_numbers = itertools.count(1)
@@ -107,7 +106,7 @@ class Workflow(metaclass=WorkflowMeta):
         if executor is not None:
             self._executor = executor
         self._journal = journal
-        self._compile()
+        self.compile()
 
     # -- the class ---------------------------------------------------------------
 
@@ -125,8 +124,8 @@ class Workflow(metaclass=WorkflowMeta):
         return tuple(found.values())
 
     @classmethod
-    def _compile(cls) -> Plan:
-        """The plan of the class: made once, and again after a step was added."""
+    def compile(cls) -> Plan:
+        """The plan that routes events; made anew when steps have changed."""
         specs = cls._specs()
         made = cls.__dict__.get("_compiled")
         if made is None or made[0] != specs:
@@ -177,23 +176,23 @@ class Workflow(metaclass=WorkflowMeta):
     @property
     def events(self) -> list[type[Event]]:
         """Every event class that a step accepts or returns, in order of first use."""
-        steps = self._compile().steps
+        steps = self.compile().steps
         return list(dict.fromkeys(k for s in steps for k in (*s.accepts, *s.returns)))
 
     @property
     def start_event_class(self) -> type[StartEvent]:
         """The class that `run` makes its start event from."""
-        return self._compile().start_class
+        return self.compile().start_class
 
     @property
     def stop_event_class(self) -> type[StopEvent]:
         """The class that ends a run."""
-        return self._compile().stop_classes[0]
+        return self.compile().stop_classes[0]
 
     @property
     def state_type(self) -> type[BaseModel]:
         """The class of the state that the steps share."""
-        return self._compile().state_type
+        return self.compile().state_type
 
     def validate(self) -> bool:
         """Check the graph.
@@ -204,7 +203,7 @@ class Workflow(metaclass=WorkflowMeta):
         Raises:
             WorkflowValidationError: Naming every problem of the graph.
         """
-        plan = self._compile()
+        plan = self.compile()
         plan.check(outside=self._on_stall == "wait")
         return any(plan.route(k).asks or plan.route(k).answers for k in self.events)
 
@@ -235,7 +234,7 @@ class Workflow(metaclass=WorkflowMeta):
             WorkflowValidationError: The graph has problems.
             WorkflowRuntimeError: The arguments do not make a start event.
         """
-        plan = self._compile()
+        plan = self.compile()
         name = self.workflow_name
         if args:
             raise WorkflowRuntimeError(
@@ -323,15 +322,6 @@ class Workflow(metaclass=WorkflowMeta):
                 event=type(given).__name__,
             )
         return given
-
-
-def get_workflow_representation(
-    workflow: Workflow | type[Workflow],
-) -> WorkflowGraph:
-    """The graph of a workflow class or instance, as data to draw."""
-    plan = workflow._compile()
-    name = workflow.workflow_name if isinstance(workflow, Workflow) else plan.name
-    return draw_data(name, plan.steps, plan.description)
 
 
 def _place(function: Callable[..., Any]) -> tuple[str, str]:
