@@ -5,9 +5,11 @@ with real sockets to a model server on this machine.
 """
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from rag.conftest import server, tiny_cross_encoder  # noqa: F401
 from stepwell import Context, Event, StartEvent, StopEvent, step
@@ -205,11 +208,24 @@ async def test_state_is_shared_by_set_and_get():
     assert await load("shared_state").SharedState().run() == "value"
 
 
+@contextlib.asynccontextmanager
+async def serving(app):
+    """A real server on this machine; gives its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="error", lifespan="off")
+    served = uvicorn.Server(config)
+    task = asyncio.create_task(served.serve(sockets=[listener]))
+    try:
+        yield "http://127.0.0.1:{1}".format(*listener.getsockname())
+    finally:
+        served.should_exit = True
+        await task
+
+
 async def test_twenty_requests_at_once_to_one_instance_under_fastapi():
     # The snippet's workflow lets no request end before all twenty are inside.
     app = load("fastapi_endpoint").app
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+    async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
         replies = await asyncio.gather(
             *(client.post("/query", json={"query": f"q{n}"}) for n in range(20))
         )

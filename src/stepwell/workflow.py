@@ -39,7 +39,19 @@ _run_numbers = itertools.count(1)
 
 
 class WorkflowMeta(type):
-    """The class of workflow classes, by which viewers recognise them."""
+    """The class of workflow classes, by which viewers recognise them.
+
+    It counts the changes made to any of them, so that a compiled plan is known to
+    be fresh without looking at the steps again.
+    """
+
+    changes = 0
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        """Set an attribute of the class; plans are made anew after it."""
+        super().__setattr__(name, value)
+        if name != "_compiled":
+            WorkflowMeta.changes += 1
 
 
 class Workflow(metaclass=WorkflowMeta):
@@ -74,7 +86,7 @@ class Workflow(metaclass=WorkflowMeta):
     _executor: Executor = LocalExecutor()
     _journal: Journal | None = None
     _free_steps: ClassVar[dict[str, Callable[..., Any]]] = {}
-    _compiled: tuple[tuple[StepSpec, ...], Plan] | None = None
+    _compiled: tuple[int, Plan] | None = None
 
     def __init__(
         self,
@@ -126,12 +138,12 @@ class Workflow(metaclass=WorkflowMeta):
     @classmethod
     def compile(cls) -> Plan:
         """The plan that routes events; made anew when steps have changed."""
-        specs = cls._specs()
         made = cls.__dict__.get("_compiled")
-        if made is None or made[0] != specs:
-            made = cls._compiled = (specs, Plan(cls.__name__, specs, cls.__doc__))
-        plan: Plan = made[1]
-        return plan
+        if made is None or made[0] != WorkflowMeta.changes:
+            plan = Plan(cls.__name__, cls._specs(), cls.__doc__)
+            made = cls._compiled = (WorkflowMeta.changes, plan)
+        fresh: Plan = made[1]
+        return fresh
 
     @classmethod
     def add_step(cls, func: Callable[..., Any]) -> None:
@@ -164,7 +176,7 @@ class Workflow(metaclass=WorkflowMeta):
                     step=spec.name,
                 )
             _notices.info("step %s of %s replaced.", spec.name, cls.__name__)
-        cls._free_steps[spec.name] = func
+        cls._free_steps = {**cls._free_steps, spec.name: func}
 
     # -- what it is --------------------------------------------------------------
 

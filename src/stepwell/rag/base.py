@@ -1,0 +1,144 @@
+"""Contracts: what a language model, an embedder, a reranker must offer.
+
+They are protocols: any object with the methods will do, nothing is registered
+or inherited. Messages and answers that cross those contracts live here too.
+The parts that fulfil them live in files named after what they are
+(`extractive.py`) or after the vendor (`openai.py`, `sentence_transformers.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, Field
+
+from .documents import NodeWithScore
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+
+
+class Usage(BaseModel):
+    """Tokens one call cost, as counted by the server."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class ChatMessage(BaseModel):
+    """One message of a chat: who speaks, and what is said."""
+
+    role: Role = "user"
+    content: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.content}"
+
+
+class CompletionResponse(BaseModel):
+    """Answer to a prompt. ``str()`` of it is the text.
+
+    While streaming, `text` is all that has come so far and `delta` the new part.
+    """
+
+    text: str = ""
+    delta: str | None = None
+    raw: Any = Field(default=None, repr=False, exclude=True)
+    """What the vendor's client returned; it is not carried across processes."""
+    usage: Usage | None = None
+    additional_kwargs: dict[str, Any] = Field(default_factory=dict)
+    is_extractive: bool = False
+    """True when the text was quoted from documents, not written by a model."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class ChatResponse(BaseModel):
+    """Answer to a list of messages. ``str()`` of it is the answer's text."""
+
+    message: ChatMessage = Field(default_factory=lambda: ChatMessage(role="assistant"))
+    delta: str | None = None
+    raw: Any = Field(default=None, repr=False, exclude=True)
+    usage: Usage | None = None
+    is_extractive: bool = False
+
+    def __str__(self) -> str:
+        return self.message.content
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """What the query engine and the steps need of a language model.
+
+    An object with only one of the two methods is accepted where that one
+    suffices. The answer may be of any class: ``str()`` of it is what counts.
+    """
+
+    def complete(self, prompt: str, /) -> Any:
+        """Answer `prompt`, blocking the caller."""
+        ...
+
+    async def acomplete(self, prompt: str, /) -> Any:
+        """Answer `prompt` without blocking the event loop."""
+        ...
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """What an index needs of an embedding model.
+
+    Where the object also has ``aget_text_embedding_batch`` or
+    ``aget_query_embedding``, the asynchronous paths use those; else they call
+    the blocking ones in a thread.
+    """
+
+    def get_text_embedding_batch(
+        self, texts: list[str], /
+    ) -> Sequence[Sequence[float]]:
+        """Embed passages: ``(n_texts, dim)``, in the order given."""
+        ...
+
+    def get_query_embedding(self, query: str, /) -> Sequence[float]:
+        """Embed one question: ``(dim,)``."""
+        ...
+
+
+@runtime_checkable
+class NodePostprocessor(Protocol):
+    """What stands between retrieval and answer: rerankers, filters."""
+
+    def postprocess_nodes(
+        self,
+        nodes: list[NodeWithScore],
+        query_bundle: str | None = None,
+        query_str: str | None = None,
+    ) -> list[NodeWithScore]:
+        """Return the nodes to keep, best first; the input is not changed."""
+        ...
+
+
+class VectorStore(Protocol):
+    """Where an index keeps its vectors. Ids are those of the nodes."""
+
+    @property
+    def dim(self) -> int | None:
+        """Dimensions, or None while the store is empty and does not know."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def add(self, ids: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
+        """Store ``(n, dim)`` vectors; an id that is there is replaced."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Forget the ids; unknown ones are ignored."""
+        ...
+
+    def query(
+        self, vector: Sequence[float], k: int, *, allowed: set[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """Return up to `k` ``(id, cosine)`` pairs, best first."""
+        ...
