@@ -17,6 +17,7 @@ __all__ = [
     "Publish",
     "Quiet",
     "Reply",
+    "Resume",
     "StartCall",
     "WakeAt",
 ]
@@ -85,6 +86,16 @@ class Reply(Command):
 
     def __init__(self, events: list[Event] | None) -> None:
         self.events = events
+
+
+class Resume(Command):
+    """Let a call that waited go on: with an event, or None when time is up."""
+
+    __slots__ = ("event", "wait_id")
+
+    def __init__(self, wait_id: int, event: Event | None) -> None:
+        self.wait_id = wait_id
+        self.event = event
 
 
 class WakeAt(Command):

@@ -6,7 +6,7 @@ A context is a thin face; what stands behind it is the run, reached through the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel
@@ -19,6 +19,7 @@ from stepwell.store import InMemoryStateStore, default_state
 __all__ = ["Context"]
 
 S = TypeVar("S", bound=BaseModel)
+E = TypeVar("E", bound=Event)
 _MISSING: Any = object()
 
 
@@ -51,6 +52,17 @@ class Door(Protocol):
         buffer_id: str,
     ) -> list[Event] | None:
         """Join events."""
+        ...
+
+    async def wait(
+        self,
+        call: StepCall,
+        kind: type[Event],
+        asking: Event | None,
+        requirements: Mapping[str, Any],
+        timeout: float | None,
+    ) -> Event | None:
+        """Suspend a call until an event comes."""
         ...
 
 
@@ -173,6 +185,46 @@ class Context(Generic[S]):
             )
         door = self._run("collect_events")
         return door.collect(self._call, ev, expected, buffer_id or "default")
+
+    async def wait_for_event(
+        self,
+        event_type: type[E],
+        waiter_event: Event | None = None,
+        waiter_id: str | None = None,
+        requirements: Mapping[str, Any] | None = None,
+        timeout: float | None = 2000,
+    ) -> E:
+        """Suspend the step until an event comes, as from a person.
+
+        The step goes on where it stopped; its body is not run again. While it
+        waits it leaves its worker to other calls, and while nothing else runs the
+        workflow's timeout stands still. Each event ends one wait, in the order in
+        which they began; an answer that came before is taken at once.
+
+        Args:
+            event_type: The class to wait for, exactly.
+            waiter_event: Shown on the stream when the wait begins.
+            waiter_id: Accepted for programs that need it elsewhere; waits are told
+                apart without it.
+            requirements: Values that fields of the event must have.
+            timeout: Seconds to wait; None for ever.
+
+        Raises:
+            TimeoutError: The event did not come in time.
+        """
+        if self._call is None:
+            raise ContextStateError(
+                "ctx.wait_for_event works inside a step only.",
+                hint="Call it on the context that the step gets as parameter.",
+            )
+        event = await self._run("wait_for_event").wait(
+            self._call, event_type, waiter_event, requirements or {}, timeout
+        )
+        if event is None:
+            raise TimeoutError(
+                f"no {event_type.__name__} came within {timeout:g} seconds"
+            )
+        return cast("E", event)
 
     async def running_steps(self) -> list[str]:
         """Names of the steps that have calls running, in the order declared."""

@@ -7,7 +7,7 @@ state. The state is changed in place. `run` carries the commands out.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,12 +19,12 @@ from stepwell.commands import (
     Publish,
     Quiet,
     Reply,
+    Resume,
     StartCall,
     WakeAt,
 )
+from stepwell.diagnosis import diagnose
 from stepwell.errors import (
-    JoinReport,
-    StallReport,
     WorkflowCancelledByUser,
     WorkflowStalledError,
     WorkflowTimeoutError,
@@ -38,6 +38,7 @@ from stepwell.events import (
     WorkflowIdleEvent,
     WorkflowTimedOutEvent,
 )
+from stepwell.joins import Join, Wait
 from stepwell.journals.base import (
     CallCancelled,
     CallFailed,
@@ -49,6 +50,8 @@ from stepwell.journals.base import (
     RunStarted,
     Settled,
     TimerFired,
+    WaitBegan,
+    WaitDropped,
 )
 from stepwell.plan import Plan
 from stepwell.steps import Branch, StepCall, StepSpec
@@ -56,52 +59,8 @@ from stepwell.steps import Branch, StepCall, StepSpec
 __all__ = ["Machine"]
 
 _RECENT = 5
-
-
-class _Join:
-    """Events that one `collect_events` has gathered so far."""
-
-    __slots__ = ("buffer_id", "expected", "have", "missing", "need", "step")
-
-    def __init__(
-        self, step: StepSpec, buffer_id: str, expected: Sequence[type[Event]]
-    ) -> None:
-        self.step = step
-        self.buffer_id = buffer_id
-        self.expected = list(expected)
-        self.need = Counter(self.expected)
-        self.have: dict[type[Event], deque[tuple[Branch | None, Event]]] = {
-            kind: deque() for kind in self.need
-        }
-        self.missing = len(self.expected)
-
-    def add(self, event: Event, branch: Branch | None, again: bool) -> None:
-        kind = type(event)
-        if kind not in self.have:
-            kind = next((k for k in self.have if isinstance(event, k)), kind)
-        held = self.have.get(kind)
-        if held is None or (again and any(e is event for _, e in held)):
-            return
-        held.append((branch, event))
-        if len(held) <= self.need[kind]:
-            self.missing -= 1
-
-    def take(self) -> list[Event]:
-        """One whole set, in the order of `expected`; what is surplus stays."""
-        sets: dict[type[Event], deque[Event]] = {}
-        for kind, count in self.need.items():
-            held = self.have[kind]
-            sets[kind] = _in_order([held.popleft() for _ in range(count)])
-        self.missing = sum(max(0, n - len(self.have[k])) for k, n in self.need.items())
-        return [sets[kind].popleft() for kind in self.expected]
-
-
-def _in_order(taken: list[tuple[Branch | None, Event]]) -> deque[Event]:
-    """By arrival; the events of one returned list by their place in it."""
-    fanouts = {branch.fanout if branch else None for branch, _ in taken}
-    if len(fanouts) == 1 and None not in fanouts:
-        taken.sort(key=lambda pair: pair[0].index if pair[0] else 0)
-    return deque(event for _, event in taken)
+# Answers kept for a step that has not begun to wait for them.
+_EARLY = 1_000
 
 
 class Machine:
@@ -135,7 +94,12 @@ class Machine:
         self._ran = [0] * n
         self._free: list[list[int]] = [[] for _ in range(n)]
         self._queues: list[deque[StepCall]] = [deque() for _ in range(n)]
-        self._joins: dict[tuple[int, str], list[_Join]] = {}
+        self._joins: dict[tuple[int, str], list[Join]] = {}
+        # Calls suspended until an event comes, and events that came too early.
+        self._waits: dict[int, Wait] = {}
+        self._suspended: dict[int, int] = {}
+        self._resuming: dict[int, tuple[StepCall, Resume]] = {}
+        self._early: deque[Event] = deque(maxlen=_EARLY)
         self._next_call = 1
         self._next_timer = 1
         self._clock_timer = 0
@@ -164,6 +128,10 @@ class Machine:
     def running_steps(self) -> list[str]:
         """Names of the steps that have calls running, in the order declared."""
         return [s.name for s in self.plan.steps if self._busy[s.index]]
+
+    def awaits(self, event: Event) -> bool:
+        """Whether a call is suspended until an event like this one comes."""
+        return any(wait.fits(event) for wait in tuple(self._waits.values()))
 
     # -- rules, one for each kind of fact ------------------------------------
 
@@ -233,12 +201,54 @@ class Machine:
         join.add(fact.event, call.branch, again=call.attempt > 1)
         self._out.append(Reply(None if join.missing else join.take()))
 
+    def _on_wait(self, fact: WaitBegan) -> None:
+        call = self.calls.get(fact.call_id)
+        if call is None:
+            # Suspended by another wait already, or over.
+            others = (w.call for w in self._waits.values())
+            call = next((c for c in others if c.call_id == fact.call_id), None)
+        if call is None:
+            return self._out.append(Resume(fact.wait_id, None))
+        wait = Wait(fact.wait_id, call, fact.kind, fact.requirements)
+        early = next((event for event in self._early if wait.fits(event)), None)
+        if early is not None:
+            self._early.remove(early)
+            return self._out.append(Resume(fact.wait_id, early))
+        self._waits[fact.wait_id] = wait
+        if fact.asking is not None:
+            wait.asks = self.plan.route(type(fact.asking)).asks
+            self._asked += wait.asks
+            self._out.append(Publish(fact.asking))
+        if fact.timeout is not None:
+            wait.timer = self._wake(fact.at + fact.timeout)
+        waits = self._suspended.get(fact.call_id, 0)
+        self._suspended[fact.call_id] = waits + 1
+        if not waits:
+            # A call that only waits leaves its worker to others.
+            del self.calls[fact.call_id]
+            self._release(fact.at, call)
+
+    def _on_wait_dropped(self, fact: WaitDropped) -> None:
+        wait = self._waits.pop(fact.wait_id, None)
+        if wait is not None:
+            self._answered += wait.asks
+            if not self._is_suspended_without(wait):
+                self._occupy(fact.at, wait.call)
+        elif fact.call_id in self._resuming:
+            call = self._resuming.pop(fact.call_id)[0]
+            self._queues[call.spec.index].remove(call)
+            self._occupy(fact.at, call)
+
     def _on_timer(self, fact: TimerFired) -> None:
         call = self._delayed.pop(fact.timer, None)
         if call is not None:
             call.attempt += 1
             self._queues[call.spec.index].appendleft(call)
             return self._fill(fact.at, call.spec)
+        wait = next((w for w in self._waits.values() if w.timer == fact.timer), None)
+        if wait is not None:
+            self._answered += wait.asks
+            return self._wake_call(fact.at, wait, None)
         if fact.timer != self._clock_timer:
             return
         active = self.running_steps
@@ -268,7 +278,7 @@ class Machine:
     def _on_settled(self, fact: Settled) -> None:
         if self.calls or self._delayed:
             return
-        asked = self._asked > self._answered
+        asked = self._asked > self._answered or bool(self._waits)
         unprompted = self.plan.hears_people and not self._asked
         if asked or unprompted or self.wait_when_stalled:
             if asked or unprompted:
@@ -277,7 +287,14 @@ class Machine:
                 self.status = "waiting"
                 self._out.append(Publish(WorkflowIdleEvent(), internal=True))
             return
-        error = WorkflowStalledError(self._diagnose())
+        report = diagnose(
+            self.plan,
+            joins=[join for joins in self._joins.values() for join in joins],
+            ran=self._ran,
+            last_events=self._recent,
+            ended_silent=self._last_silent,
+        )
+        error = WorkflowStalledError(report)
         self._end(WorkflowTimedOutEvent(timeout=self.timeout), error, "stalled")
 
     # -- routing -------------------------------------------------------------
@@ -300,8 +317,18 @@ class Machine:
         if route.answers:
             self._answered += 1
         takers = route.takers
+        waited: Wait | None = None
+        if self._waits and step is None:
+            waited = next((w for w in self._waits.values() if w.fits(event)), None)
         if step is not None:
             takers = (self.plan.by_name[step],)
+        elif waited is not None:
+            # The step that waits gets the event by its wait alone.
+            self._answered += waited.asks and not route.answers
+            takers = tuple(s for s in takers if s is not waited.call.spec)
+            self._wake_call(at, waited, event)
+        elif not takers and route.answers:
+            self._early.append(event)
         elif not takers and not route.asks:
             self._unhandled(event)
         name = type(event).__name__
@@ -318,6 +345,37 @@ class Machine:
                 self._queues[spec.index].append(call)
                 self._out.append(CallQueued(call))
 
+    def _wake_call(self, at: float, wait: Wait, event: Event | None) -> None:
+        """Let a call go on with the event it waited for; None says time is up."""
+        del self._waits[wait.wait_id]
+        call, resume = wait.call, Resume(wait.wait_id, event)
+        if self._is_suspended_without(wait):
+            self._out.append(resume)
+        elif self._busy[call.spec.index] < call.spec.num_workers:
+            self._occupy(at, call)
+            self._out.append(resume)
+        else:
+            self._resuming[call.call_id] = (call, resume)
+            self._queues[call.spec.index].appendleft(call)
+
+    def _is_suspended_without(self, wait: Wait) -> bool:
+        """Count one wait of a call as over; says whether it has others."""
+        call_id = wait.call.call_id
+        self._suspended[call_id] -= 1
+        if self._suspended[call_id]:
+            return True
+        del self._suspended[call_id]
+        return False
+
+    def _occupy(self, at: float, call: StepCall) -> None:
+        """Give a call a worker and count it among the running ones."""
+        self._resume(at)
+        index = call.spec.index
+        free = self._free[index]
+        call.worker = free.pop() if free else self._busy[index]
+        self._busy[index] += 1
+        self.calls[call.call_id] = call
+
     def _unhandled(self, event: Event) -> None:
         kind = type(event)
         self._out.append(
@@ -332,14 +390,12 @@ class Machine:
         )
 
     def _begin(self, at: float, call: StepCall) -> None:
-        index = call.spec.index
-        free = self._free[index]
-        call.worker = free.pop() if free else self._busy[index]
-        self._busy[index] += 1
+        self._occupy(at, call)
+        if call.call_id in self._resuming:
+            return self._out.append(self._resuming.pop(call.call_id)[1])
         if call.attempt == 1:
             call.first_started = at
-            self._ran[index] += 1
-        self.calls[call.call_id] = call
+            self._ran[call.spec.index] += 1
         self._out.append(StartCall(call))
 
     def _release(self, at: float, call: StepCall) -> None:
@@ -356,13 +412,13 @@ class Machine:
 
     def _join(
         self, spec: StepSpec, buffer_id: str, expected: Sequence[type[Event]]
-    ) -> _Join:
+    ) -> Join:
         # Different `expected` lists of one step are different joins.
         joins = self._joins.setdefault((spec.index, buffer_id), [])
         for join in joins:
             if join.expected == expected:
                 return join
-        joins.append(_Join(spec, buffer_id, expected))
+        joins.append(Join(spec, buffer_id, expected))
         return joins[-1]
 
     # -- the end ---------------------------------------------------------------
@@ -384,40 +440,9 @@ class Machine:
             queue.clear()
         self._delayed.clear()
         self._joins.clear()
+        self._waits.clear()
+        self._early.clear()
         self._out.append(Ended(stop, error, status))
-
-    def _diagnose(self) -> StallReport:
-        makers: dict[type[Event], list[StepSpec]] = {}
-        for spec in self.plan.steps:
-            for kind in spec.returns:
-                makers.setdefault(kind, []).append(spec)
-        joins = []
-        for join in (j for joins in self._joins.values() for j in joins):
-            if not any(join.have.values()):
-                continue
-            report = JoinReport(
-                join.step.name,
-                {kind.__name__: len(held) for kind, held in join.have.items()},
-                {kind.__name__: count for kind, count in join.need.items()},
-            )
-            for kind, count in join.need.items():
-                if len(join.have[kind]) < count:
-                    report.producers[kind.__name__] = {
-                        spec.name: self._ran[spec.index]
-                        for spec in makers.get(kind, ())
-                    }
-            joins.append(report)
-        return StallReport(
-            workflow=self.plan.name,
-            joins=joins,
-            last_events=list(self._recent),
-            ended_silent=self._last_silent,
-            never_ran={
-                spec.name: tuple(kind.__name__ for kind in spec.accepts)
-                for spec in self.plan.steps
-                if not self._ran[spec.index]
-            },
-        )
 
     # -- the clock -------------------------------------------------------------
 
@@ -452,6 +477,8 @@ _RULES: dict[type[Fact], Callable[[Machine, Any], None]] = {
     CallFailed: Machine._on_failed,
     CallCancelled: Machine._on_cancelled,
     EventsCollected: Machine._on_collected,
+    WaitBegan: Machine._on_wait,
+    WaitDropped: Machine._on_wait_dropped,
     TimerFired: Machine._on_timer,
     CancelAsked: Machine._on_cancel_asked,
     Settled: Machine._on_settled,

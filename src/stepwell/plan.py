@@ -104,13 +104,21 @@ class Plan:
             found = self._allowed[key] = any(issubclass(kind, r) for r in spec.returns)
         return found
 
-    def check_sent(self, event: object, step: str | None, source: str | None) -> None:
+    def check_sent(
+        self,
+        event: object,
+        step: str | None,
+        source: str | None,
+        *,
+        awaited: bool = False,
+    ) -> None:
         """Refuse an event that cannot go anywhere.
 
         Args:
             event: What is being sent.
             step: The step it is addressed to, if to one alone.
             source: The step that sends it, None from outside.
+            awaited: Whether a call waits for it.
 
         Raises:
             WorkflowRuntimeError: It is no event, ends runs only when returned, or
@@ -141,7 +149,7 @@ class Plan:
                     f"{_names(spec.accepts)}.",
                     **where,
                 )
-        elif not route.takers and not route.asks:
+        elif not (route.takers or route.asks or route.answers or awaited):
             raise WorkflowRuntimeError(self.nobody_takes(kind), **where)
 
     def nobody_takes(self, kind: type[Event]) -> str:

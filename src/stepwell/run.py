@@ -10,7 +10,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stepwell.commands import (
@@ -21,6 +21,7 @@ from stepwell.commands import (
     Publish,
     Quiet,
     Reply,
+    Resume,
     StartCall,
     WakeAt,
 )
@@ -40,6 +41,8 @@ from stepwell.journals.base import (
     RunStarted,
     Settled,
     TimerFired,
+    WaitBegan,
+    WaitDropped,
 )
 from stepwell.machine import Machine
 from stepwell.record import RunRecord
@@ -100,6 +103,8 @@ class Run:
         self._variables = contextvars.copy_context()
         self._variables.run(inside_step.set, True)
         self._tasks: dict[asyncio.Future[Any], StepCall] = {}
+        self._answers: dict[int, asyncio.Future[Event | None]] = {}
+        self._next_wait = 1
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._unwritten: list[Fact] = []
         self._held: list[Command] = []
@@ -147,7 +152,9 @@ class Run:
             WorkflowRuntimeError: It can go nowhere, or comes from outside after
                 the end of the run.
         """
-        self.machine.plan.check_sent(event, step, call.spec.name if call else None)
+        source = call.spec.name if call else None
+        awaited = self.machine.awaits(event)
+        self.machine.plan.check_sent(event, step, source, awaited=awaited)
         if self.machine.over:
             if call is None:
                 name = self.machine.plan.name
@@ -198,6 +205,31 @@ class Run:
         )
         self.loop.call_soon_threadsafe(lambda: answered.set_result(ask()))
         return answered.result()
+
+    async def wait(
+        self,
+        call: StepCall,
+        kind: type[Event],
+        asking: Event | None,
+        requirements: Mapping[str, Any],
+        timeout: float | None,
+    ) -> Event | None:
+        """Suspend a call until an event comes; None says that time was up."""
+        wait_id = self._next_wait
+        self._next_wait += 1
+        answer: asyncio.Future[Event | None] = self.loop.create_future()
+        self._answers[wait_id] = answer
+        try:
+            self._feed(
+                WaitBegan(
+                    self.now, call.call_id, wait_id, kind, requirements, asking, timeout
+                )
+            )
+            return await answer
+        finally:
+            del self._answers[wait_id]
+            if not answer.done() or answer.cancelled():
+                self._feed(WaitDropped(self.now, call.call_id, wait_id))
 
     # -- facts in, commands out --------------------------------------------------
 
@@ -276,6 +308,11 @@ class Run:
             elif kind is WakeAt:
                 assert isinstance(command, WakeAt)
                 self._set_timer(command)
+            elif kind is Resume:
+                assert isinstance(command, Resume)
+                answer = self._answers.get(command.wait_id)
+                if answer is not None and not answer.done():
+                    answer.set_result(command.event)
             elif kind is Quiet:
                 # One turn of the loop, for what a finished step left scheduled.
                 self.loop.call_soon(self._settle)

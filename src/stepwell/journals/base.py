@@ -9,7 +9,7 @@ in `machine`; carrying them out, in `run`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ __all__ = [
     "RunStarted",
     "Settled",
     "TimerFired",
+    "WaitBegan",
+    "WaitDropped",
 ]
 
 
@@ -85,6 +87,30 @@ class EventsCollected(Fact):
     event: Event
     expected: Sequence[type[Event]]
     buffer_id: str
+
+
+@dataclass(slots=True)
+class WaitBegan(Fact):
+    """A call waits for an event of class `kind` whose fields are as required.
+
+    `asking` is shown on the stream first; `timeout` is in seconds, None is for
+    ever.
+    """
+
+    call_id: int
+    wait_id: int
+    kind: type[Event]
+    requirements: Mapping[str, Any]
+    asking: Event | None = None
+    timeout: float | None = None
+
+
+@dataclass(slots=True)
+class WaitDropped(Fact):
+    """A call no longer waits, for a reason of its own."""
+
+    call_id: int
+    wait_id: int
 
 
 @dataclass(slots=True)
