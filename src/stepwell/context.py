@@ -16,7 +16,10 @@ from stepwell.events import Event
 from stepwell.steps import StepCall
 from stepwell.store import InMemoryStateStore, default_state
 
-__all__ = ["Context"]
+__all__ = [
+    "Context",
+    "Door",
+]
 
 S = TypeVar("S", bound=BaseModel)
 E = TypeVar("E", bound=Event)

@@ -39,6 +39,7 @@ __all__ = [
     "WorkflowStepDoesNotExistError",
     "WorkflowTimeoutError",
     "WorkflowValidationError",
+    "did_you_mean",
 ]
 
 

@@ -16,7 +16,7 @@ from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event, StepState, StepStateChanged
 from stepwell.steps import StepCall
 
-__all__ = ["CallRecord", "RunRecord"]
+__all__ = ["CALLS_KEPT", "EVENTS_KEPT", "CallRecord", "RunRecord"]
 
 CALLS_KEPT = 3_000
 EVENTS_KEPT = 100_000

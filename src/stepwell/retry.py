@@ -50,8 +50,8 @@ __all__ = [
     "wait_random_exponential",
 ]
 
-Seconds = float | timedelta
-Errors = type[BaseException] | tuple[type[BaseException], ...]
+_Seconds = float | timedelta
+_Errors = type[BaseException] | tuple[type[BaseException], ...]
 
 
 @runtime_checkable
@@ -64,12 +64,12 @@ class RetryPolicy(Protocol):
         """Say how long to wait before the next attempt.
 
         Args:
-            elapsed_time: Seconds since the first attempt began.
+            elapsed_time: _Seconds since the first attempt began.
             attempts: Attempts that failed so far, counted from 1.
             error: What the last attempt raised.
 
         Returns:
-            Seconds to wait, or None to give up.
+            _Seconds to wait, or None to give up.
         """
         ...
 
@@ -109,7 +109,7 @@ class WaitStrategy:
         self._delay = delay
 
     def __call__(self, attempts: int) -> float:
-        """Seconds to wait after `attempts` earlier failures, from 0."""
+        """_Seconds to wait after `attempts` earlier failures, from 0."""
         return max(0.0, self._delay(attempts))
 
     def __add__(self, other: WaitStrategy) -> WaitStrategy:
@@ -145,24 +145,24 @@ class StopCondition:
 
 
 def retry_if_exception(predicate: Callable[[BaseException], bool]) -> RetryCondition:
-    """Errors for which `predicate` is true."""
+    """_Errors for which `predicate` is true."""
     return RetryCondition(predicate)
 
 
-def retry_if_exception_type(exception_types: Errors = Exception) -> RetryCondition:
-    """Errors of these classes."""
+def retry_if_exception_type(exception_types: _Errors = Exception) -> RetryCondition:
+    """_Errors of these classes."""
     return RetryCondition(lambda error: isinstance(error, exception_types))
 
 
-def retry_if_not_exception_type(exception_types: Errors) -> RetryCondition:
-    """Errors of other classes than these."""
+def retry_if_not_exception_type(exception_types: _Errors) -> RetryCondition:
+    """_Errors of other classes than these."""
     return RetryCondition(lambda error: not isinstance(error, exception_types))
 
 
 def retry_if_exception_message(
     message: str | None = None, match: str | re.Pattern[str] | None = None
 ) -> RetryCondition:
-    """Errors whose text is `message`, or holds a match of the pattern `match`.
+    """_Errors whose text is `message`, or holds a match of the pattern `match`.
 
     Raises:
         ValueError: Not exactly one of the two was given.
@@ -177,13 +177,13 @@ def retry_if_exception_message(
 def retry_if_not_exception_message(
     message: str | None = None, match: str | re.Pattern[str] | None = None
 ) -> RetryCondition:
-    """Errors whose text is another one; see `retry_if_exception_message`."""
+    """_Errors whose text is another one; see `retry_if_exception_message`."""
     same = retry_if_exception_message(message, match)
     return RetryCondition(lambda error: not same(error))
 
 
-def retry_if_exception_cause_type(exception_types: Errors) -> RetryCondition:
-    """Errors that were raised `from` one of these classes, however far back."""
+def retry_if_exception_cause_type(exception_types: _Errors) -> RetryCondition:
+    """_Errors that were raised `from` one of these classes, however far back."""
 
     def caused(error: BaseException) -> bool:
         seen: set[int] = set()
@@ -199,12 +199,12 @@ def retry_if_exception_cause_type(exception_types: Errors) -> RetryCondition:
 
 
 def retry_any(*retries: Callable[[BaseException], bool]) -> RetryCondition:
-    """Errors that one of the conditions takes."""
+    """_Errors that one of the conditions takes."""
     return RetryCondition(lambda error: any(r(error) for r in retries))
 
 
 def retry_all(*retries: Callable[[BaseException], bool]) -> RetryCondition:
-    """Errors that all of the conditions take."""
+    """_Errors that all of the conditions take."""
     return RetryCondition(lambda error: all(r(error) for r in retries))
 
 
@@ -221,7 +221,7 @@ def retry_never() -> RetryCondition:
 # -- after how long ----------------------------------------------------------------
 
 
-def wait_fixed(wait: Seconds) -> WaitStrategy:
+def wait_fixed(wait: _Seconds) -> WaitStrategy:
     """The same delay each time."""
     seconds = _seconds(wait)
     return WaitStrategy(lambda attempts: seconds)
@@ -232,14 +232,14 @@ def wait_none() -> WaitStrategy:
     return wait_fixed(0.0)
 
 
-def wait_random(min: Seconds = 0.0, max: Seconds = 1.0) -> WaitStrategy:
+def wait_random(min: _Seconds = 0.0, max: _Seconds = 1.0) -> WaitStrategy:
     """A delay drawn evenly between two bounds."""
     low, high = _seconds(min), _seconds(max)
     return WaitStrategy(lambda attempts: random.uniform(low, high))
 
 
 def wait_incrementing(
-    start: Seconds = 0.0, increment: Seconds = 100.0, max: Seconds = float("inf")
+    start: _Seconds = 0.0, increment: _Seconds = 100.0, max: _Seconds = float("inf")
 ) -> WaitStrategy:
     """A delay that grows by the same amount each time, up to `max`."""
     first, more, high = _seconds(start), _seconds(increment), _seconds(max)
@@ -249,8 +249,8 @@ def wait_incrementing(
 def wait_exponential(
     multiplier: float = 1.0,
     exp_base: float = 2.0,
-    max: Seconds = 60.0,
-    min: Seconds = 0.0,
+    max: _Seconds = 60.0,
+    min: _Seconds = 0.0,
 ) -> WaitStrategy:
     """`multiplier * exp_base ** n`, kept between `min` and `max`; n from 0."""
     low, high = _seconds(min), _seconds(max)
@@ -276,8 +276,8 @@ def wait_exponential_jitter(
 def wait_random_exponential(
     multiplier: float = 1.0,
     exp_base: float = 2.0,
-    max: Seconds = 60.0,
-    min: Seconds = 0.0,
+    max: _Seconds = 60.0,
+    min: _Seconds = 0.0,
 ) -> WaitStrategy:
     """A delay drawn evenly between `min` and what `wait_exponential` gives.
 
@@ -316,13 +316,13 @@ def stop_after_attempt(max_attempt_number: int) -> StopCondition:
     return StopCondition(lambda attempts, *_: attempts >= max_attempt_number)
 
 
-def stop_after_delay(max_delay: Seconds) -> StopCondition:
+def stop_after_delay(max_delay: _Seconds) -> StopCondition:
     """Once so many seconds have passed since the first attempt began."""
     limit = _seconds(max_delay)
     return StopCondition(lambda _, elapsed, __: elapsed >= limit)
 
 
-def stop_before_delay(max_delay: Seconds) -> StopCondition:
+def stop_before_delay(max_delay: _Seconds) -> StopCondition:
     """Before a wait that would end later than so many seconds after the first."""
     limit = _seconds(max_delay)
     return StopCondition(lambda _, elapsed, upcoming: elapsed + upcoming >= limit)
@@ -414,7 +414,7 @@ def ExponentialBackoffRetryPolicy(
 
     Args:
         maximum_attempts: Attempts in all, the first one counted.
-        initial_delay: Seconds before the second attempt.
+        initial_delay: _Seconds before the second attempt.
         multiplier: What each delay is multiplied by for the next.
         max_delay: Upper bound of a delay, in seconds.
         jitter: Draw each delay evenly between half of it and all of it.
@@ -426,7 +426,7 @@ def ExponentialBackoffRetryPolicy(
     )
 
 
-def _seconds(time: Seconds) -> float:
+def _seconds(time: _Seconds) -> float:
     return time.total_seconds() if isinstance(time, timedelta) else float(time)
 
 

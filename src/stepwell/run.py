@@ -48,7 +48,11 @@ from stepwell.machine import Machine
 from stepwell.record import RunRecord
 from stepwell.steps import StepCall
 
-__all__ = ["Run", "inside_step"]
+__all__ = [
+    "GRACE",
+    "Run",
+    "inside_step",
+]
 
 # How long a step may go on after it was told to stop, before the run's outcome
 # is given without waiting for it. Seconds.

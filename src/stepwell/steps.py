@@ -20,7 +20,15 @@ from stepwell.errors import WorkflowValidationError
 from stepwell.events import Event
 from stepwell.retry import RetryPolicy
 
-__all__ = ["Branch", "StepCall", "StepSpec", "step"]
+__all__ = [
+    "DEFAULT_WORKERS",
+    "Branch",
+    "StepCall",
+    "StepSpec",
+    "read_signature",
+    "spec_of",
+    "step",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_WORKERS = 4

@@ -16,7 +16,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepwell.errors import ContextStateError, WorkflowRuntimeError, did_you_mean
 
-__all__ = ["DictState", "InMemoryStateStore"]
+__all__ = [
+    "DictState",
+    "InMemoryStateStore",
+    "default_state",
+]
 
 S = TypeVar("S", bound=BaseModel)
 _MISSING: Any = object()

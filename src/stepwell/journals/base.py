@@ -10,7 +10,6 @@ in `machine`; carrying them out, in `run`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stepwell.events import Event
@@ -32,64 +31,119 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True)
 class Fact:
-    """Something that happened at `at` seconds after the run began."""
+    """Something that happened at `at` seconds after the run began.
 
-    at: float
+    Facts are plain objects with slots, equal when all they hold is equal.
+    """
+
+    __slots__ = ("at",)
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def _held(self) -> tuple[Any, ...]:
+        names = ("at", *type(self).__slots__) if type(self) is not Fact else ("at",)
+        return tuple(getattr(self, name) for name in names)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is the same kind of fact and holds the same."""
+        return type(other) is type(self) and self._held() == other._held()
+
+    __hash__ = None  # type: ignore[assignment]  # facts hold events, which have none
+
+    def __repr__(self) -> str:
+        """The class and what it holds."""
+        return f"{type(self).__name__}{self._held()!r}"
 
 
-@dataclass(slots=True)
 class RunStarted(Fact):
     """The run was given its start event."""
 
-    event: Event
+    __slots__ = ("event",)
+
+    def __init__(self, at: float, event: Event) -> None:
+        self.at = at
+        self.event = event
 
 
-@dataclass(slots=True)
 class EventSent(Fact):
     """An event was sent by a call, or from outside where `call_id` is None."""
 
-    event: Event
-    call_id: int | None = None
-    step: str | None = None
+    __slots__ = ("call_id", "event", "step")
+
+    def __init__(
+        self,
+        at: float,
+        event: Event,
+        call_id: int | None = None,
+        step: str | None = None,
+    ) -> None:
+        self.at = at
+        self.event = event
+        self.call_id = call_id
+        self.step = step
 
 
-@dataclass(slots=True)
 class CallReturned(Fact):
     """The body of a call came to its end and gave `value`."""
 
-    call_id: int
-    value: Any
+    __slots__ = ("call_id", "value")
+
+    def __init__(self, at: float, call_id: int, value: Any) -> None:
+        self.at = at
+        self.call_id = call_id
+        self.value = value
 
 
-@dataclass(slots=True)
 class CallFailed(Fact):
     """The body of a call raised; `retry_in` is in seconds, None means give up."""
 
-    call_id: int
-    error: BaseException
-    retry_in: float | None = None
+    __slots__ = ("call_id", "error", "retry_in")
+
+    def __init__(
+        self,
+        at: float,
+        call_id: int,
+        error: BaseException,
+        retry_in: float | None = None,
+    ) -> None:
+        self.at = at
+        self.call_id = call_id
+        self.error = error
+        self.retry_in = retry_in
 
 
-@dataclass(slots=True)
 class CallCancelled(Fact):
     """The body of a call was stopped before its end."""
 
-    call_id: int
+    __slots__ = ("call_id",)
+
+    def __init__(self, at: float, call_id: int) -> None:
+        self.at = at
+        self.call_id = call_id
 
 
-@dataclass(slots=True)
 class EventsCollected(Fact):
     """A call asked to join its event with others of the `expected` classes."""
 
-    call_id: int
-    event: Event
-    expected: Sequence[type[Event]]
-    buffer_id: str
+    __slots__ = ("buffer_id", "call_id", "event", "expected")
+
+    def __init__(
+        self,
+        at: float,
+        call_id: int,
+        event: Event,
+        expected: Sequence[type[Event]],
+        buffer_id: str,
+    ) -> None:
+        self.at = at
+        self.call_id = call_id
+        self.event = event
+        self.expected = expected
+        self.buffer_id = buffer_id
 
 
-@dataclass(slots=True)
 class WaitBegan(Fact):
     """A call waits for an event of class `kind` whose fields are as required.
 
@@ -97,39 +151,62 @@ class WaitBegan(Fact):
     ever.
     """
 
-    call_id: int
-    wait_id: int
-    kind: type[Event]
-    requirements: Mapping[str, Any]
-    asking: Event | None = None
-    timeout: float | None = None
+    __slots__ = ("asking", "call_id", "kind", "requirements", "timeout", "wait_id")
+
+    def __init__(
+        self,
+        at: float,
+        call_id: int,
+        wait_id: int,
+        kind: type[Event],
+        requirements: Mapping[str, Any],
+        asking: Event | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.at = at
+        self.call_id = call_id
+        self.wait_id = wait_id
+        self.kind = kind
+        self.requirements = requirements
+        self.asking = asking
+        self.timeout = timeout
 
 
-@dataclass(slots=True)
 class WaitDropped(Fact):
     """A call no longer waits, for a reason of its own."""
 
-    call_id: int
-    wait_id: int
+    __slots__ = ("call_id", "wait_id")
+
+    def __init__(self, at: float, call_id: int, wait_id: int) -> None:
+        self.at = at
+        self.call_id = call_id
+        self.wait_id = wait_id
 
 
-@dataclass(slots=True)
 class TimerFired(Fact):
     """The time that the machine asked to be woken at has come."""
 
-    timer: int
+    __slots__ = ("timer",)
+
+    def __init__(self, at: float, timer: int) -> None:
+        self.at = at
+        self.timer = timer
 
 
-@dataclass(slots=True)
 class CancelAsked(Fact):
     """Somebody outside asked the run to stop."""
 
-    reason: str
+    __slots__ = ("reason",)
+
+    def __init__(self, at: float, reason: str) -> None:
+        self.at = at
+        self.reason = reason
 
 
-@dataclass(slots=True)
 class Settled(Fact):
     """The event loop went round once after the machine had gone quiet."""
+
+    __slots__ = ()
 
 
 class Journal(Protocol):

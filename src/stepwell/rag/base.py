@@ -91,7 +91,10 @@ class Embedding(Protocol):
 
     Where the object also has ``aget_text_embedding_batch`` or
     ``aget_query_embedding``, the asynchronous paths use those; else they call
-    the blocking ones in a thread.
+    the blocking ones in a thread. A batch method that takes ``show_progress=``
+    shows its own; for others an index that is to show progress counts, and
+    calls them with ``embed_batch_size`` texts at a time, if there is such an
+    attribute.
     """
 
     def get_text_embedding_batch(

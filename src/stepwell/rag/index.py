@@ -8,7 +8,8 @@ vectors and nodes in step. Searching is in `retrieve.py`, answering in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .answer import QueryEngine
@@ -16,6 +17,7 @@ from .base import Embedding, NodePostprocessor, VectorStore
 from .documents import Document, TextNode
 from .errors import InvalidOptionError, MissingExtraError
 from .lexical import LexicalStore
+from .progress import Progress
 from .retrieve import Mode, Retriever
 from .settings import Settings
 from .splitting import SentenceSplitter
@@ -33,6 +35,8 @@ class VectorStoreIndex:
             neither, the index is lexical.
         vector_store: Where to keep vectors; a matrix in memory by default.
         language: ``"english"`` stems words; None for other languages.
+        show_progress: Tell on stderr how many of `nodes` are embedded. Without
+            an embedding model there is nothing to wait for, or to tell.
     """
 
     def __init__(
@@ -42,10 +46,11 @@ class VectorStoreIndex:
         embed_model: Embedding | None = None,
         vector_store: VectorStore | None = None,
         language: str | None = "english",
+        show_progress: bool = False,
     ) -> None:
         self._prepare(embed_model, vector_store, language)
         if nodes:
-            self.insert_nodes(nodes)
+            self.insert_nodes(nodes, show_progress=show_progress)
 
     def _prepare(
         self,
@@ -72,6 +77,7 @@ class VectorStoreIndex:
         transformations: Sequence[SentenceSplitter] | None = None,
         embed_model: Embedding | None = None,
         language: str | None = "english",
+        show_progress: bool = False,
     ) -> VectorStoreIndex:
         """Build an index from documents; blocks the caller.
 
@@ -81,13 +87,15 @@ class VectorStoreIndex:
                 ``SentenceSplitter(Settings.chunk_size, Settings.chunk_overlap)``.
             embed_model: As for the class.
             language: As for the class.
+            show_progress: As for the class.
 
         Raises:
             MissingAPIKeyError: The embedding model is hosted, and has no key.
             ModelServerError: Its server refused or failed.
         """
         index = cls(embed_model=embed_model, language=language)
-        index.insert_nodes(_cut(documents, transformations))
+        nodes = _cut(documents, transformations)
+        index.insert_nodes(nodes, show_progress=show_progress)
         return index
 
     @classmethod
@@ -98,11 +106,12 @@ class VectorStoreIndex:
         transformations: Sequence[SentenceSplitter] | None = None,
         embed_model: Embedding | None = None,
         language: str | None = "english",
+        show_progress: bool = False,
     ) -> VectorStoreIndex:
         """Do as `from_documents`, leaving the event loop free."""
         index = cls(embed_model=embed_model, language=language)
         nodes = await asyncio.to_thread(_cut, list(documents), transformations)
-        await index.ainsert_nodes(nodes)
+        await index.ainsert_nodes(nodes, show_progress=show_progress)
         return index
 
     def __len__(self) -> int:
@@ -115,18 +124,24 @@ class VectorStoreIndex:
             f"{len(self._by_document)} documents, {kind}>"
         )
 
-    def insert_nodes(self, nodes: Sequence[TextNode]) -> None:
+    def insert_nodes(
+        self, nodes: Sequence[TextNode], *, show_progress: bool = False
+    ) -> None:
         """Add chunks; one whose id is there already replaces it."""
         vectors = None
         if self.embed_model is not None and nodes:
-            vectors = self.embed_model.get_text_embedding_batch([n.text for n in nodes])
+            texts = [node.text for node in nodes]
+            vectors = embed_texts(self.embed_model, texts, show_progress)
         self._store(nodes, vectors)
 
-    async def ainsert_nodes(self, nodes: Sequence[TextNode]) -> None:
+    async def ainsert_nodes(
+        self, nodes: Sequence[TextNode], *, show_progress: bool = False
+    ) -> None:
         """Do as `insert_nodes`, leaving the event loop free."""
         vectors = None
         if self.embed_model is not None and nodes:
-            vectors = await aembed_texts(self.embed_model, [n.text for n in nodes])
+            texts = [node.text for node in nodes]
+            vectors = await aembed_texts(self.embed_model, texts, show_progress)
         await asyncio.to_thread(self._store, nodes, vectors)
 
     def _store(
@@ -228,18 +243,63 @@ class VectorStoreIndex:
         self.lexical.add(self.nodes.values())
 
 
-async def aembed_texts(model: Any, texts: list[str]) -> Sequence[Sequence[float]]:
-    """Embed passages without blocking the loop, whichever way `model` offers.
+def embed_texts(
+    model: Any, texts: list[str], show_progress: bool = False
+) -> Sequence[Sequence[float]]:
+    """Embed passages, showing progress by the model's own means or by counting.
 
     Returns:
         Vectors ``(n_texts, dim)``, in order.
     """
-    if hasattr(model, "aget_text_embedding_batch"):
-        vectors: Sequence[Sequence[float]] = await model.aget_text_embedding_batch(
-            texts
-        )
+    embed = model.get_text_embedding_batch
+    vectors: Sequence[Sequence[float]]
+    if not show_progress:
+        vectors = embed(texts)
         return vectors
-    return await asyncio.to_thread(model.get_text_embedding_batch, texts)
+    if _shows_progress(embed):
+        vectors = embed(texts, show_progress=True)
+        return vectors
+    counted: list[Sequence[float]] = []
+    with Progress("chunks embedded", len(texts)) as progress:
+        for batch in _batches(model, texts):
+            counted.extend(embed(batch))
+            progress.advance(len(batch))
+    return counted
+
+
+async def aembed_texts(
+    model: Any, texts: list[str], show_progress: bool = False
+) -> Sequence[Sequence[float]]:
+    """Do as `embed_texts` without blocking the loop, whichever way `model` offers."""
+    embed = getattr(model, "aget_text_embedding_batch", None)
+    vectors: Sequence[Sequence[float]]
+    if embed is None:
+        return await asyncio.to_thread(embed_texts, model, texts, show_progress)
+    if not show_progress:
+        vectors = await embed(texts)
+        return vectors
+    if _shows_progress(embed):
+        vectors = await embed(texts, show_progress=True)
+        return vectors
+    counted: list[Sequence[float]] = []
+    with Progress("chunks embedded", len(texts)) as progress:
+        for batch in _batches(model, texts):
+            counted.extend(await embed(batch))
+            progress.advance(len(batch))
+    return counted
+
+
+def _shows_progress(embed: Callable[..., Any]) -> bool:
+    # Asked only of a model that is to show progress: any other object with the
+    # methods of `Embedding` goes on working without the argument.
+    return "show_progress" in inspect.signature(embed).parameters
+
+
+def _batches(model: Any, texts: list[str]) -> Iterator[list[str]]:
+    # Only a model knows how many texts it takes well; one that does not say gets all.
+    size = getattr(model, "embed_batch_size", None) or len(texts)
+    for start in range(0, len(texts), size):
+        yield texts[start : start + size]
 
 
 def _cut(

@@ -16,11 +16,13 @@ from typing import Any
 
 from .endpoint import Endpoint
 from .errors import InvalidOptionError, ModelServerError
+from .progress import Progress
 
 _MOST_INPUTS = 2_048
 _MOST_TOKENS = 300_000
 # Limits of one request. Tokens are estimated from above by a third of the bytes,
 # which holds for CJK text too.
+_COUNTED = "chunks embedded"
 
 
 class OpenAIEmbedding:
@@ -89,8 +91,15 @@ class OpenAIEmbedding:
         more = f", api_base={base!r}" if base else ""
         return f"OpenAIEmbedding(model={self.model_name!r}{more})"
 
-    def get_text_embedding_batch(self, texts: list[str]) -> list[list[float]]:
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False
+    ) -> list[list[float]]:
         """Embed passages: ``(n_texts, dim)``, in the order given. Blocks.
+
+        Args:
+            texts: The passages.
+            show_progress: Tell on stderr how many are embedded, as requests are
+                answered.
 
         Raises:
             MissingAPIKeyError: No key, and no `api_base`.
@@ -99,10 +108,17 @@ class OpenAIEmbedding:
         if not texts:
             return []
         batches = list(self._batches(texts))
-        if len(batches) == 1:
-            return self._embed(batches[0])
-        with ThreadPoolExecutor(min(self.num_workers, len(batches))) as pool:
-            return _joined(pool.map(self._embed, batches))
+        with Progress(_COUNTED, len(texts), shown=show_progress) as progress:
+
+            def embed(batch: list[str]) -> list[list[float]]:
+                vectors = self._embed(batch)
+                progress.advance(len(batch))
+                return vectors
+
+            if len(batches) == 1:
+                return embed(batches[0])
+            with ThreadPoolExecutor(min(self.num_workers, len(batches))) as pool:
+                return _joined(pool.map(embed, batches))
 
     def get_text_embedding(self, text: str) -> list[float]:
         """Embed one passage: ``(dim,)``. Blocks."""
@@ -112,23 +128,28 @@ class OpenAIEmbedding:
         """Embed one question: ``(dim,)``. Blocks."""
         return self.get_text_embedding(query)
 
-    async def aget_text_embedding_batch(self, texts: list[str]) -> list[list[float]]:
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False
+    ) -> list[list[float]]:
         """Do as `get_text_embedding_batch`, leaving the event loop free."""
         if not texts:
             return []
         free = asyncio.Semaphore(self.num_workers)
+        with Progress(_COUNTED, len(texts), shown=show_progress) as progress:
 
-        async def embed(batch: list[str]) -> list[list[float]]:
-            async with free:
-                return await self._aembed(batch)
+            async def embed(batch: list[str]) -> list[list[float]]:
+                async with free:
+                    vectors = await self._aembed(batch)
+                progress.advance(len(batch))
+                return vectors
 
-        tasks = [asyncio.ensure_future(embed(b)) for b in self._batches(texts)]
-        try:
-            # Not a TaskGroup: that would wrap the one clear error in a group.
-            return _joined(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
+            tasks = [asyncio.ensure_future(embed(b)) for b in self._batches(texts)]
+            try:
+                # Not a TaskGroup: that would wrap the one clear error in a group.
+                return _joined(await asyncio.gather(*tasks))
+            finally:
+                for task in tasks:
+                    task.cancel()
 
     async def aget_text_embedding(self, text: str) -> list[float]:
         """Do as `get_text_embedding`, leaving the event loop free."""

@@ -26,6 +26,7 @@ from .errors import (
     RagWarning,
 )
 from .formats import Part, Unreadable, read_parts
+from .progress import Progress
 
 _LARGEST = 50 * 1024 * 1024
 _NEVER_ENTERED = {"__pycache__", "node_modules", "site-packages", "venv", "env"}
@@ -113,8 +114,12 @@ class SimpleDirectoryReader:
         self.raise_on_error = raise_on_error
         self.skipped: list[Skipped] = []
 
-    def load_data(self) -> list[Document]:
+    def load_data(self, show_progress: bool = False) -> list[Document]:
         """Read the files, in alphabetical order of their paths.
+
+        Args:
+            show_progress: Tell on stderr how many of the files found are read;
+                those skipped are not counted.
 
         Returns:
             The documents. `id_` is the path relative to the folder, the same
@@ -129,25 +134,26 @@ class SimpleDirectoryReader:
         guessed: list[str] = []
         documents: list[Document] = []
         paths = self._paths()
-        for path in paths:
-            try:
-                documents += self._read(path, guessed)
-            except Unreadable as trouble:
-                self._skip(path, trouble.reason, trouble)
-            except MissingExtraError as trouble:
-                self._skip(
-                    path, f'needs pip install "stepwell[{trouble.extra}]"', trouble
-                )
-            except OSError as trouble:
-                self._skip(path, trouble.strerror or str(trouble), trouble)
+        with Progress("files read", len(paths), shown=show_progress) as progress:
+            for path in paths:
+                try:
+                    documents += self._read(path, guessed)
+                    progress.advance()
+                except Unreadable as trouble:
+                    self._skip(path, trouble.reason, trouble)
+                except MissingExtraError as trouble:
+                    needed = f'needs pip install "stepwell[{trouble.extra}]"'
+                    self._skip(path, needed, trouble)
+                except OSError as trouble:
+                    self._skip(path, trouble.strerror or str(trouble), trouble)
         if not documents:
             raise self._nothing_read(paths)
         self._warn(guessed)
         return documents
 
-    async def aload_data(self) -> list[Document]:
+    async def aload_data(self, show_progress: bool = False) -> list[Document]:
         """Do as `load_data`, in a thread, so that the event loop stays free."""
-        return await asyncio.to_thread(self.load_data)
+        return await asyncio.to_thread(self.load_data, show_progress)
 
     def _paths(self) -> list[Path]:
         if self.input_files:

@@ -1,0 +1,53 @@
+"""What a notebook shows of workflows and runs, and the magics.
+
+`install` is called when stepwell is imported in a notebook, `load` and `unload` by
+`%load_ext stepwell`. The functions in `__all__` work in scripts too: nothing here
+needs IPython, ipywidgets or graphviz until something is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .diagram import draw, to_dot, to_mermaid
+from .errors import DrawingError, MagicError, WorkflowInterrupted
+from .nesting import allow_nested
+
+__all__ = [
+    "DrawingError",
+    "MagicError",
+    "WorkflowInterrupted",
+    "allow_nested",
+    "draw",
+    "install",
+    "load",
+    "to_dot",
+    "to_mermaid",
+    "unload",
+]
+
+
+def install(ip: Any) -> None:
+    """Teach an IPython shell to show workflows and runs. Cheap; again does nothing.
+
+    Args:
+        ip: The shell, as `get_ipython()` gives it.
+    """
+    from . import displays
+
+    displays.install(ip)
+
+
+def load(ip: Any) -> None:
+    """Add the magics to a shell, beside the displays; for `%load_ext stepwell`."""
+    from . import displays, magics
+
+    displays.install(ip)
+    magics.load(ip)
+
+
+def unload(ip: Any) -> None:
+    """Take the magics away again; for `%unload_ext stepwell`."""
+    from . import magics
+
+    magics.unload(ip)

@@ -1,0 +1,30 @@
+"""The `dot` program, through the `graphviz` package; the only file that imports it.
+
+What is written for dot and how its answer is read is in `dot`; the twin for machines
+without the program is `pygraphviz`.
+"""
+
+from __future__ import annotations
+
+import graphviz
+
+from .dot import read_plain, skeleton
+from .layout import Layout, lies_across
+from .picture import Picture
+
+
+def place(picture: Picture) -> Layout:
+    """Place a picture by `dot`.
+
+    Raises:
+        graphviz.ExecutableNotFound: The `dot` program is not installed.
+    """
+    across = lies_across(picture)
+    return read_plain(
+        render(skeleton(picture, across), "plain").decode("utf-8"), picture, across
+    )
+
+
+def render(source: str, format: str) -> bytes:
+    """Let `dot` turn DOT text into any of its formats."""
+    return bytes(graphviz.pipe("dot", format, source.encode("utf-8"), quiet=True))

@@ -1,0 +1,262 @@
+"""The panel of a run: when it appears, is painted, and freezes; who may have one.
+
+A `RunPanel` follows one run's stream into a `RunView` and repaints its displays a few
+times a second; at the end each display becomes static HTML, which survives kernel
+restarts, exports and viewers without widgets. What is shown is in `markup`, widgets
+in `ipywidgets`, the hook that awaited runs pass through in `presenter`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import itertools
+import logging
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from stepwell import WorkflowHandler
+
+from . import kernel, markup
+from .diagram import Diagram
+from .view import RunView, StepView, short_repr
+
+PERIOD = 0.11
+log = logging.getLogger("stepwell.notebook")
+_numbers = itertools.count(1)
+
+
+class Face(Protocol):
+    """One live display of a run."""
+
+    def bundle(self, view: RunView) -> dict[str, Any]:
+        """What to show first."""
+        ...
+
+    def paint(self, view: RunView) -> None:
+        """Bring the display up to date."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the display holds."""
+        ...
+
+
+class UpdatingFace:
+    """A live display without widgets: the whole HTML is sent again each time."""
+
+    def __init__(self, diagram: Diagram, prefix: str, display_id: str) -> None:
+        self._diagram = diagram
+        self._prefix = prefix
+        self._display_id = display_id
+
+    def bundle(self, view: RunView) -> dict[str, Any]:
+        """The run as it stands, as HTML and in one line."""
+        html = markup.whole_html(view, self._diagram, prefix=self._prefix, inline=True)
+        return {"text/html": html, "text/plain": markup.one_line(view)}
+
+    def paint(self, view: RunView) -> None:
+        """Send it again."""
+        kernel.show_again(self.bundle(view), self._display_id)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class RunPanel:
+    """Everything shown of one run, in however many cells.
+
+    Args:
+        handler: The run. It is let go of when the run is over.
+    """
+
+    def __init__(self, handler: WorkflowHandler) -> None:
+        self.prefix = f"sw-r{next(_numbers)}"
+        self.view = RunView(name_of(handler))
+        self.cells: set[str] = set()
+        self.final: dict[str, Any] | None = None
+        self.final_brief: dict[str, Any] | None = None
+        self._brief: set[str] = set()
+        self._handler: WorkflowHandler | None = handler
+        self._diagram: Diagram | None = None
+        self._faces: dict[str, Face] = {}
+        self._following: asyncio.Task[None] | None = None
+
+    @property
+    def diagram(self) -> Diagram:
+        """The workflow's graph, laid out when first needed."""
+        if self._diagram is None:
+            assert self._handler is not None
+            self._diagram = diagram_of(self._handler.workflow)
+            for name in self._diagram.steps_in_order():
+                self.view.steps.setdefault(name, StepView(name))
+        return self._diagram
+
+    def follow(self) -> None:
+        """Begin to read the run's stream; needs the run's event loop."""
+        if self._following is None and self._handler is not None:
+            self._following = asyncio.get_running_loop().create_task(
+                self._follow(self._handler), name=f"stepwell panel {self.prefix}"
+            )
+
+    def show_live(self, cell: str, *, awaited: bool = False) -> None:
+        """Show a display in this cell that follows the run, unless there is one.
+
+        Args:
+            cell: The cell it stands in.
+            awaited: Whether the cell waits for the run and so shows its error itself.
+        """
+        if cell in self.cells:
+            return
+        self.cells.add(cell)
+        display_id = f"{self.prefix}-{len(self.cells)}"
+        if self.final is not None or self._handler is None:
+            kernel.show(self.final or {}, display_id)
+            return
+        if awaited:
+            self._brief.add(display_id)
+        face = self._new_face(display_id)
+        self._look(self._handler)
+        kernel.show(face.bundle(self.view), display_id)
+        self._faces[display_id] = face
+        self.follow()
+
+    def show_final(self, cell: str) -> None:
+        """Show how the run ended in the cell that awaited it, if nothing is there."""
+        if cell not in self.cells and self.final_brief is not None:
+            self.cells.add(cell)
+            kernel.show(self.final_brief, f"{self.prefix}-{len(self.cells)}")
+
+    async def wait_for_end(self) -> None:
+        """Wait until the run is over and its displays are frozen."""
+        self.follow()
+        if self._following is not None:
+            await asyncio.wait({self._following})
+
+    def _new_face(self, display_id: str) -> Face:
+        module = _widgets()
+        if module is None:
+            return UpdatingFace(self.diagram, display_id, display_id)
+        face: Face = module.WidgetFace(self.diagram, display_id, self._stop)
+        return face
+
+    def _stop(self) -> None:
+        if self._handler is not None:
+            task = asyncio.get_running_loop().create_task(self._handler.cancel_run())
+            _kept.add(task)
+            task.add_done_callback(_kept.discard)
+
+    async def _follow(self, handler: WorkflowHandler) -> None:
+        _ = self.diagram
+        reader = asyncio.create_task(self._read(handler))
+        while not reader.done() or not handler.is_done():
+            if reader.done():
+                await asyncio.sleep(0.01)
+            else:
+                await asyncio.wait({reader}, timeout=PERIOD)
+            self._paint(handler)
+        if not reader.cancelled() and reader.exception() is not None:
+            log.debug("the panel lost the stream", exc_info=reader.exception())
+        self._freeze(handler)
+
+    async def _read(self, handler: WorkflowHandler) -> None:
+        async for event in handler.stream_events(expose_internal=True):
+            self.view.apply(event)
+
+    def _look(self, handler: WorkflowHandler) -> None:
+        """Take state and clock from the handler."""
+        result = ""
+        if handler.status == "done" and handler.is_done() and handler.error is None:
+            value = handler.result()
+            result = "" if value is None else short_repr(value)
+        self.view.observe(
+            handler.status, handler.elapsed, error=handler.error, result=result
+        )
+
+    def _paint(self, handler: WorkflowHandler) -> None:
+        if not self._faces:
+            return
+        self._look(handler)
+        for display_id, face in list(self._faces.items()):
+            try:
+                face.paint(self.view)
+            except Exception:
+                # A picture that cannot be painted must not end anybody's run.
+                log.warning("a run's panel could not be painted", exc_info=True)
+                del self._faces[display_id]
+
+    def _freeze(self, handler: WorkflowHandler) -> None:
+        self._look(handler)
+        self.final = static_bundle(self.view, self.diagram, self.prefix)
+        self.final_brief = static_bundle(
+            self.view, self.diagram, self.prefix, brief=True
+        )
+        for display_id, face in self._faces.items():
+            brief = display_id in self._brief
+            kernel.show_again(self.final_brief if brief else self.final, display_id)
+            face.close()
+        self._faces.clear()
+        self._handler = None
+        self.view.error = None
+
+
+def panel_of(handler: WorkflowHandler) -> RunPanel:
+    """The one panel of a run, made when first asked for."""
+    found = _panels.get(handler)
+    if found is None:
+        found = _panels[handler] = RunPanel(handler)
+    return found
+
+
+def static_bundle(
+    view: RunView, diagram: Diagram, prefix: str, *, brief: bool = False
+) -> dict[str, Any]:
+    """A run as it stands, for display: HTML without scripts, and one line of text."""
+    html = markup.whole_html(view, diagram, prefix=prefix, brief=brief)
+    return {"text/html": html, "text/plain": markup.one_line(view)}
+
+
+def show_handler(handler: WorkflowHandler) -> None:
+    """Display a handler that is a cell's last value.
+
+    Where somebody watches, that is the live panel. Headless runners ignore what
+    comes after the cell, so there it is the run as it stands.
+    """
+    panel = panel_of(handler)
+    if not kernel.is_headless():
+        panel.show_live(kernel.current_cell())
+        return
+    bundle = panel.final
+    if bundle is None:
+        now = RunView.of_steps(panel.view.name, panel.diagram.steps_in_order())
+        now.take_calls(handler.record)
+        now.observe(handler.status, handler.elapsed, error=handler.error)
+        bundle = static_bundle(now, panel.diagram, panel.prefix)
+    kernel.show(bundle, f"{panel.prefix}-now")
+
+
+def diagram_of(workflow: Any) -> Diagram:
+    """The graph of a workflow; laid out again only when the class has changed."""
+    kind = type(workflow)
+    picture = Diagram.picture_of(workflow)
+    known = _diagrams.get(kind)
+    if known is None or known.picture != picture:
+        known = _diagrams[kind] = Diagram(picture)
+    return known
+
+
+def name_of(handler: WorkflowHandler) -> str:
+    """The workflow's name for people."""
+    return str(handler.workflow.workflow_name)
+
+
+def _widgets() -> Any | None:
+    try:
+        return importlib.import_module(".ipywidgets", __package__)
+    except ImportError:
+        return None
+
+
+_panels: WeakKeyDictionary[WorkflowHandler, RunPanel] = WeakKeyDictionary()
+_diagrams: WeakKeyDictionary[type, Diagram] = WeakKeyDictionary()
+_kept: set[asyncio.Task[None]] = set()

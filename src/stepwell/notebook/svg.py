@@ -1,0 +1,271 @@
+"""A placed picture as SVG text.
+
+Light colours are plain attributes, so that every viewer and converter shows them;
+dark ones are style rules that only win where the page is dark. Everything from the
+user is escaped. Status colours of a run are painted in on request. Where things go
+is decided in `layout` and `graphviz`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .escaping import escaped
+from .layout import Layout
+from .picture import Kind, Node, Picture, text_width
+
+FONT = (
+    "var(--jp-ui-font-family, system-ui), -apple-system, 'Segoe UI', Roboto, sans-serif"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """Fill, outline and text colour of one kind of box."""
+
+    fill: str
+    line: str
+    text: str
+
+
+LIGHT: dict[Kind, Ink] = {
+    "step": Ink("#eef2ff", "#6366f1", "#312e81"),
+    "event": Ink("#f8fafc", "#cbd5e1", "#475569"),
+    "start": Ink("#ecfdf5", "#6ee7b7", "#065f46"),
+    "stop": Ink("#f1f5f9", "#94a3b8", "#334155"),
+    "human": Ink("#fffbeb", "#fcd34d", "#92400e"),
+    "person": Ink("#fef3c7", "#f59e0b", "#92400e"),
+}
+DARK: dict[Kind, Ink] = {
+    "step": Ink("#272a52", "#818cf8", "#e0e7ff"),
+    "event": Ink("#20262f", "#4b5563", "#cbd5e1"),
+    "start": Ink("#0f2e26", "#2fae84", "#a7f3d0"),
+    "stop": Ink("#2a3038", "#64748b", "#e2e8f0"),
+    "human": Ink("#33280f", "#a9791c", "#fde68a"),
+    "person": Ink("#3d2e0c", "#d97706", "#fde68a"),
+}
+STATUS_LIGHT: dict[str, Ink] = {
+    "queued": Ink("#f5f3ff", "#a5b4fc", "#4338ca"),
+    "running": Ink("#dbeafe", "#2563eb", "#1e3a8a"),
+    "done": Ink("#dcfce7", "#22a35a", "#14532d"),
+    "failed": Ink("#fee2e2", "#dc2626", "#7f1d1d"),
+    "waiting": Ink("#fef3c7", "#d97706", "#78350f"),
+    "idle": Ink("#f8fafc", "#cbd5e1", "#64748b"),
+}
+STATUS_DARK: dict[str, Ink] = {
+    "queued": Ink("#27243f", "#6f6bd8", "#c7d2fe"),
+    "running": Ink("#172d57", "#60a5fa", "#dbeafe"),
+    "done": Ink("#12331f", "#34b56b", "#bbf7d0"),
+    "failed": Ink("#451a1a", "#f87171", "#fecaca"),
+    "waiting": Ink("#3d2e0c", "#fbbf24", "#fde68a"),
+    "idle": Ink("#20262f", "#4b5563", "#94a3b8"),
+}
+EDGE = "#8a97aa"
+LOOP = "#a855f7"
+DARK_PAGES = ('[data-jp-theme-light="false"]', ".vscode-dark", 'html[theme="dark"]')
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a run did with one step: a status of `STATUS_LIGHT`, and a short count."""
+
+    status: str
+    count: str = ""
+
+
+def draw_svg(
+    picture: Picture,
+    layout: Layout,
+    *,
+    prefix: str,
+    inline: bool = False,
+    marks: Mapping[str, Mark] | None = None,
+    live: bool = False,
+) -> str:
+    """Draw a placed picture.
+
+    Args:
+        picture: What to draw.
+        layout: Where it goes.
+        prefix: Makes ids and classes unique in a page; letters, digits and `-`.
+        inline: True for an SVG that becomes part of a page (dark follows the page's
+            theme), False for an image of its own (dark follows the reader's system).
+        marks: Run status by step name, painted in.
+        live: Leave an empty count badge on each step, for style rules to fill.
+
+    Returns:
+        One `<svg>` element, with a view box and no fixed size beyond a maximum width.
+    """
+    width, height = _number(layout.width), _number(layout.height)
+    described = escaped(f"Workflow {picture.name}: {picture.facts()}")
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{prefix}" role="img" '
+        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'style="max-width:100%;height:auto;font-family:{FONT}">',
+        f"<title>{described}</title>",
+        f"<style>{_dark_rules(picture, marks or {}, prefix, inline)}</style>",
+        "<defs>",
+        _arrowhead(f"{prefix}-tip", EDGE),
+        _arrowhead(f"{prefix}-back", LOOP),
+        "</defs>",
+    ]
+    links = {(link.source, link.target): link for link in picture.links}
+    for route in layout.routes:
+        link = links[route.source, route.target]
+        ink, tip = (LOOP, "back") if link.back else (EDGE, "tip")
+        dash = ' stroke-dasharray="5 3"' if link.back else ""
+        parts.append(
+            f'<path class="link" d="{_path(route.points)}" fill="none" stroke="{ink}" '
+            f'stroke-width="1.5"{dash} marker-end="url(#{prefix}-{tip})"/>'
+        )
+        if link.label:
+            x, y = route.points[(len(route.points) // 6) * 3]
+            parts.append(
+                f'<text x="{_number(x)}" y="{_number(y - 5)}" font-size="10.5" '
+                f'fill="{EDGE}" '
+                f'text-anchor="middle">{escaped(link.label)}</text>'
+            )
+    for node in picture.nodes:
+        mark = (marks or {}).get(node.name) if node.kind == "step" else None
+        parts.append(_node(node, layout.centres[node.id], mark, live))
+    parts.append("</svg>")
+    return "".join(parts)
+
+
+def as_data_uri(svg: str) -> str:
+    """Wrap an SVG so that it can stand in an `<img src>`, which no sanitizer strips."""
+    coded = base64.b64encode(svg.encode("utf-8")).decode("ascii")
+    return f"data:image/svg+xml;base64,{coded}"
+
+
+def as_image(svg: str, *, alt: str, width: float) -> str:
+    """Give an `<img>` of an SVG; it shrinks with its cell and is never enlarged."""
+    return (
+        f'<img src="{as_data_uri(svg)}" alt="{escaped(alt)}" '
+        f'style="max-width:100%;width:{_number(width)}px;height:auto;display:block"/>'
+    )
+
+
+def _node(
+    node: Node, centre: tuple[float, float], mark: Mark | None, live: bool
+) -> str:
+    ink = STATUS_LIGHT[mark.status] if mark else LIGHT[node.kind]
+    x, y = centre[0] - node.width / 2, centre[1] - node.height / 2
+    radius = 9.0 if node.kind == "step" else node.height / 2
+    status = f" is-{mark.status}" if mark else ""
+    tip = f"{node.name}\n{node.tip}" if node.tip else node.name
+    stroke = 1.6 if node.kind in ("step", "stop", "person") else 1.2
+    parts = [
+        f'<g class="node {node.kind} {node.id}{status}"><title>{escaped(tip)}</title>',
+        f'<rect class="box" x="{_number(x)}" y="{_number(y)}" '
+        f'width="{_number(node.width)}" '
+        f'height="{_number(node.height)}" rx="{_number(radius)}" fill="{ink.fill}" '
+        f'stroke="{ink.line}" stroke-width="{stroke}"/>',
+    ]
+    size = 13.0 if node.kind == "step" else 11.5
+    weight = ' font-weight="600"' if node.kind == "step" else ""
+    middle = centre[0]
+    if node.kind not in ("step", "event"):
+        parts.append(_icon(node.kind, x + 11, centre[1], ink))
+        middle += 7.5
+    if node.badge:
+        wide = text_width(node.badge, 10.5) + 9
+        left = x + node.width - wide - 9
+        middle -= (wide + 7) / 2
+        parts.append(
+            f'<rect class="chip" x="{_number(left)}" y="{_number(centre[1] - 8)}" '
+            f'width="{_number(wide)}" height="16" rx="8" fill="{ink.line}" '
+            'fill-opacity=".18"/>'
+            f'<text class="label" x="{_number(left + wide / 2)}" '
+            f'y="{_number(centre[1] + 3.7)}" '
+            f'font-size="10.5" font-weight="600" fill="{ink.text}" '
+            f'text-anchor="middle">{escaped(node.badge)}</text>'
+        )
+    parts.append(
+        f'<text class="label" x="{_number(middle)}" '
+        f'y="{_number(centre[1] + size * 0.35)}" '
+        f'font-size="{_number(size)}"{weight} fill="{ink.text}" text-anchor="middle">'
+        f"{escaped(node.label)}</text>"
+    )
+    right = x + node.width
+    if live and node.kind == "step":
+        parts.append(
+            f'<foreignObject x="{_number(right - 56)}" y="{_number(y - 9)}" width="64" '
+            'height="20"><div xmlns="http://www.w3.org/1999/xhtml" class="count">'
+            "</div>"
+            f"</foreignObject>"
+        )
+    if mark and mark.count:
+        wide = text_width(mark.count, 10.0) + 10
+        left = right + 7 - wide
+        parts.append(
+            f'<rect class="pip" x="{_number(left)}" y="{_number(y - 8)}" rx="8" '
+            'height="16" '
+            f'width="{_number(wide)}" fill="{ink.line}"/>'
+            f'<text x="{_number(left + wide / 2)}" y="{_number(y + 3.6)}" '
+            'font-size="10" '
+            'font-weight="700" fill="#fff" '
+            f'text-anchor="middle">{escaped(mark.count)}</text>'
+        )
+    parts.append("</g>")
+    return "".join(parts)
+
+
+def _icon(kind: Kind, x: float, y: float, ink: Ink) -> str:
+    fill = f'class="icon" fill="{ink.text}" fill-opacity=".75"'
+    if kind == "start":
+        return f'<path {fill} d="M{_number(x)} {_number(y - 4.5)}l8 4.5l-8 4.5z"/>'
+    if kind == "stop":
+        return (
+            f'<rect {fill} x="{_number(x)}" y="{_number(y - 3.5)}" '
+            'width="7" height="7" rx="1.5"/>'
+        )
+    return (
+        f'<circle {fill} cx="{_number(x + 4)}" cy="{_number(y - 2.6)}" r="2.6"/>'
+        f'<path {fill} d="M{_number(x - 0.6)} {_number(y + 5)}a4.6 4.6 0 0 1 9.2 0z"/>'
+    )
+
+
+def _dark_rules(
+    picture: Picture, marks: Mapping[str, Mark], prefix: str, inline: bool
+) -> str:
+    """Style rules for dark pages, all of them scoped to this drawing's class."""
+    scopes = [f"{page} .{prefix}" for page in DARK_PAGES] if inline else [f".{prefix}"]
+    rules: list[str] = []
+    there = {node.kind for node in picture.nodes}
+    used = {mark.status for mark in marks.values()}
+    kinds = [(f".{kind}", ink) for kind, ink in DARK.items() if kind in there]
+    kinds += [(f".step.is-{s}", ink) for s, ink in STATUS_DARK.items() if s in used]
+    for name, ink in kinds:
+        box = ",".join(f"{scope} {name} .box" for scope in scopes)
+        text = ",".join(
+            f"{scope} {name} .{part}" for scope in scopes for part in ("label", "icon")
+        )
+        rules.append(
+            f"{box}{{fill:{ink.fill};stroke:{ink.line}}}{text}{{fill:{ink.text}}}"
+        )
+    body = "".join(rules)
+    return body if inline else f"@media (prefers-color-scheme:dark){{{body}}}"
+
+
+def _arrowhead(id: str, ink: str) -> str:
+    return (
+        f'<marker id="{id}" viewBox="0 0 9 8" refX="8" refY="4" markerWidth="9" '
+        f'markerHeight="8" markerUnits="userSpaceOnUse" orient="auto">'
+        f'<path d="M0 0.4L8.6 4L0 7.6L2 4z" fill="{ink}"/></marker>'
+    )
+
+
+def _path(points: tuple[tuple[float, float], ...]) -> str:
+    first, rest = points[0], points[1:]
+    parts = [f"M{_number(first[0])} {_number(first[1])}"]
+    for i in range(0, len(rest) - 2, 3):
+        curve = " ".join(f"{_number(x)} {_number(y)}" for x, y in rest[i : i + 3])
+        parts.append(f"C{curve}")
+    return "".join(parts)
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".rstrip("0").rstrip(".") if value % 1 else str(int(value))

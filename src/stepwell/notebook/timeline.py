@@ -1,0 +1,216 @@
+"""Who ran when: a run's timeline as SVG, a row for each step, a lane for each worker.
+
+Bars narrower than the eye are drawn as one, so the size is bounded by the width, not
+by the run. The data is `view`'s; colours of statuses are `svg`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .escaping import escaped
+from .picture import text_width
+from .svg import DARK_PAGES, FONT, STATUS_LIGHT
+from .view import Bar, RunView, StepView
+
+MOST_LANES = 8
+LONGEST_NAME = 26
+_FILL = {
+    "running": "#3b82f6",
+    "done": "#34b56b",
+    "failed": "#dc2626",
+    "retrying": "#f59e0b",
+    "cancelled": "#9ca3af",
+}
+_TICKS = (1, 2, 5)
+
+
+def timeline_svg(
+    view: RunView, *, prefix: str, width: float = 860.0, inline: bool = False
+) -> str:
+    """Draw the timeline of a run.
+
+    Args:
+        view: The run.
+        prefix: A class for this drawing, unique in the page.
+        width: Width in pixels at full size; a narrower cell shrinks it.
+        inline: As for `svg.draw_svg`.
+
+    Returns:
+        One `<svg>` element.
+    """
+    steps = list(view.steps.values())
+    names = [_short(step.name) for step in steps]
+    left = max([text_width(name, 12) for name in names], default=0) + 26
+    notes = [step_words(step) for step in steps]
+    right = width - max([text_width(note, 11) for note in notes], default=0) - 18
+    right = max(right, left + 120)
+    whole = max(view.elapsed, 0.001)
+    scale = (right - left) / whole
+    lanes_of = _lanes(view)
+    rows: list[str] = []
+    tops: dict[str, tuple[float, float]] = {}
+    y = 6.0
+    for step, name, note in zip(steps, names, notes, strict=True):
+        lanes = len(lanes_of.get(step.name, ())) or 1
+        lane = 12.0 if lanes == 1 else 7.0
+        height = lanes * (lane + 1) + 9
+        tops[step.name] = (y + 5, lane)
+        middle = y + height / 2
+        colour = STATUS_LIGHT[step.status].line
+        rows.append(
+            f'<circle cx="9" cy="{middle:.1f}" r="4" fill="{colour}"/>'
+            f'<text class="t1" x="20" y="{middle + 4:.1f}" font-size="12" '
+            'font-weight="500">'
+            f"{escaped(name)}</text>"
+            f'<text class="t2" x="{width - 6:.1f}" y="{middle + 4:.1f}" font-size="11" '
+            f'text-anchor="end">{escaped(note)}</text>'
+        )
+        y += height
+        rows.append(f'<path class="rule" d="M{left:.1f} {y:.1f}H{right:.1f}"/>')
+    grid = [
+        f'<path class="rule" d="M{left + t * scale:.1f} 4V{y:.1f}"/>'
+        f'<text class="t2" x="{left + t * scale:.1f}" y="{y + 14:.1f}" font-size="10" '
+        f'text-anchor="middle">{words}</text>'
+        for t, words in ticks(whole, int((right - left) / 80) or 1)
+    ]
+    bars = [
+        f'<rect x="{left + start * scale:.1f}" '
+        f'y="{tops[step][0] + lane * (tops[step][1] + 1):.1f}"'
+        f' width="{max((end - start) * scale, 1.5):.1f}" height="{tops[step][1]}" '
+        'rx="2" '
+        f'fill="{_FILL.get(status, "#9ca3af")}"><title>{escaped(tip)}</title></rect>'
+        for step, lane, start, end, status, tip in _merged(
+            lanes_of, view.elapsed, scale
+        )
+    ]
+    height = y + 20
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{prefix}" role="img" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
+        f'height="{height:.0f}" '
+        f'style="max-width:100%;height:auto;display:block;font-family:{FONT}">'
+        f"<title>Timeline of {escaped(view.name)}</title>"
+        f"<style>{_rules(prefix, inline)}</style>"
+        f"{''.join(grid)}{''.join(rows)}{''.join(bars)}</svg>"
+    )
+
+
+def step_words(step: StepView) -> str:
+    """What a step did, in a few words."""
+    parts = []
+    if step.running:
+        parts.append(f"{step.running} running")
+    if step.queued:
+        parts.append(f"{step.queued} queued")
+    if step.done:
+        parts.append(f"{step.done} done" if step.done > 1 or parts else "done")
+    if step.failed:
+        parts.append(f"{step.failed} failed" if step.failed > 1 or parts else "failed")
+    if step.cancelled:
+        parts.append(f"{step.cancelled} cancelled")
+    if step.retries:
+        parts.append(f"{step.retries} retried")
+    if step.calls and not step.running:
+        parts.append(seconds(step.seconds))
+    return " · ".join(parts) or "not run"
+
+
+def seconds(value: float) -> str:
+    """A duration for people: 8 ms, 0.42 s, 3.1 s, 2 min 05 s."""
+    if value < 0.0995:
+        return f"{value * 1000:.0f} ms" if value >= 0.0005 else "<1 ms"
+    if value < 10:
+        return f"{value:.2f} s"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def ticks(whole: float, most: int) -> list[tuple[float, str]]:
+    """Round times from 0 up to `whole` seconds, at most `most` + 1 of them."""
+    exponent = -4
+    while True:
+        for one in _TICKS:
+            gap = one * 10.0**exponent
+            if whole / gap <= most:
+                count = int(whole / gap + 1e-9)
+                return [(i * gap, _tick_words(i * gap)) for i in range(count + 1)]
+        exponent += 1
+
+
+def _tick_words(value: float) -> str:
+    if 0 < value < 0.0995:
+        return f"{value * 1000:g} ms"
+    return f"{value:g} s" if 0 < value < 60 else seconds(value) if value else "0"
+
+
+def _lanes(view: RunView) -> dict[str, list[list[Bar]]]:
+    """Bars packed into as few lanes a step as nothing overlaps: its real concurrency.
+
+    Worker numbers are not used: a worker that is freed in the very instant in which
+    the next call starts would make a lane for nothing.
+    """
+    lanes: dict[str, list[list[Bar]]] = {}
+    for bar in view.bars:
+        rows = lanes.setdefault(bar.step, [])
+        for row in rows:
+            end = row[-1].end
+            if end is not None and end <= bar.start + 0.0005:
+                row.append(bar)
+                break
+        else:
+            if len(rows) < MOST_LANES:
+                rows.append([bar])
+            else:
+                rows[bar.call_id % MOST_LANES].append(bar)
+    return lanes
+
+
+def _merged(
+    lanes: dict[str, list[list[Bar]]], elapsed: float, scale: float
+) -> Iterator[tuple[str, int, float, float, str, str]]:
+    """Bars in lanes; neighbours closer than a pixel, of one status, become one bar."""
+    for step, lane, bars in (
+        (s, i, row) for s, rows in lanes.items() for i, row in enumerate(rows)
+    ):
+        start, end, status, count = 0.0, -1.0, "", 0
+        tip = ""
+        for bar in bars:
+            stop = elapsed if bar.end is None else bar.end
+            near = count and bar.status == status and (bar.start - end) * scale < 1.0
+            if near and (
+                (stop - start) * scale < 3.0 or (stop - bar.start) * scale < 1.5
+            ):
+                end, count = max(end, stop), count + 1
+                tip = f"{step}: {count} calls"
+                continue
+            if count:
+                yield step, lane, start, end, status, tip
+            start, end, status, count = bar.start, stop, bar.status, 1
+            again = f", attempt {bar.attempt}" if bar.attempt > 1 else ""
+            took = seconds(stop - bar.start)
+            tip = f"{step} on {bar.event}{again}: {bar.status}, {took}"
+        if count:
+            yield step, lane, start, end, status, tip
+
+
+def _rules(prefix: str, inline: bool) -> str:
+    rules = (
+        f".{prefix} .t1{{fill:#374151}}.{prefix} .t2{{fill:#7b8794}}"
+        f".{prefix} .rule{{stroke:#94a3b8;stroke-opacity:.22;fill:none}}"
+    )
+    if inline:
+        return rules + "".join(
+            f"{page} .{prefix} .t1{{fill:#d1d5db}}" for page in DARK_PAGES
+        )
+    return (
+        rules + f"@media (prefers-color-scheme:dark){{.{prefix} .t1{{fill:#d1d5db}}}}"
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -1,0 +1,171 @@
+"""A run folded into plain data, without a kernel."""
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepwell import (
+    Context,
+    Event,
+    StartEvent,
+    StepState,
+    StepStateChanged,
+    StopEvent,
+    Workflow,
+    WorkflowFailedEvent,
+    step,
+)
+from stepwell.notebook.timeline import seconds, ticks, timeline_svg
+from stepwell.notebook.view import LONGEST_LOG, MOST_BARS, RunView, event_words
+
+STATES = {"queued": StepState.PREPARING, "running": StepState.RUNNING}
+
+
+class Part(Event):
+    number: int
+
+
+class Split(Workflow):
+    @step
+    async def split(self, ctx: Context, ev: StartEvent) -> Part:
+        ctx.write_event_to_stream(Event(note="<b>hello</b>"))
+        return [Part(number=n) for n in range(ev.parts)]
+
+    @step(num_workers=2)
+    async def work(self, ev: Part) -> Event:
+        return Event(number=ev.number)
+
+    @step
+    async def join(self, ctx: Context, ev: Event) -> StopEvent | None:
+        got = ctx.collect_events(ev, [Event] * 5)
+        return StopEvent(result=len(got)) if got else None
+
+
+def changed(name, call_id, status, at, **more):
+    return StepStateChanged(
+        name=name,
+        step_state=STATES.get(status, StepState.NOT_RUNNING),
+        worker_id="0",
+        input_event_name="StartEvent",
+        call_id=call_id,
+        at=at,
+        status=status,
+        **more,
+    )
+
+
+async def view_of(handler):
+    view = RunView.of_steps("Split", ["split", "work", "join"])
+    async for event in handler.stream_events(expose_internal=True):
+        view.apply(event)
+    view.observe(handler.status, handler.elapsed, error=handler.error)
+    return view
+
+
+async def test_a_run_is_counted_by_step():
+    handler = Split().run(parts=5)
+    await handler
+    view = await view_of(handler)
+    counts = {name: (s.done, s.running, s.queued) for name, s in view.steps.items()}
+    assert counts == {"split": (1, 0, 0), "work": (5, 0, 0), "join": (5, 0, 0)}
+    assert (view.state, view.steps_done, view.calls) == ("done", 3, 11)
+    assert any("<b>hello</b>" in entry.text for entry in view.log)
+
+
+async def test_the_record_alone_gives_the_same_counts():
+    handler = Split().run(parts=5)
+    await handler
+    live, late = await view_of(handler), RunView.of_steps("Split", [])
+    late.take_calls(handler.record)
+    assert {n: s.done for n, s in late.steps.items()} == {
+        n: s.done for n, s in live.steps.items()
+    }
+
+
+def test_calls_left_open_at_the_end_count_as_cancelled():
+    view = RunView.of_steps("W", ["a"])
+    view.apply(changed("a", 1, "running", 0.1))
+    view.apply(changed("a", 2, "queued", 0.1))
+    view.observe("done", 0.5)
+    assert (view.steps["a"].running, view.steps["a"].queued) == (0, 0)
+    assert view.steps["a"].cancelled == 1
+    assert [(bar.end, bar.status) for bar in view.bars] == [(0.5, "cancelled")]
+
+
+def test_a_retried_call_has_one_bar_for_each_attempt():
+    view = RunView.of_steps("W", ["a"])
+    view.apply(changed("a", 1, "running", 0.0))
+    view.apply(changed("a", 1, "retrying", 0.1, error="ValueError: no"))
+    assert view.steps["a"].queued == 1
+    view.apply(changed("a", 1, "running", 0.2, attempt=2))
+    view.apply(changed("a", 1, "done", 0.3, attempt=2))
+    assert [bar.status for bar in view.bars] == ["retrying", "done"]
+    assert (view.steps["a"].done, view.steps["a"].retries) == (1, 1)
+
+
+statuses = st.sampled_from(["queued", "running", "done", "failed", "cancelled"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), statuses, st.floats(0, 9)), max_size=60))
+def test_no_order_of_changes_makes_a_count_negative(changes):
+    view = RunView.of_steps("W", ["a"])
+    for call_id, status, at in changes:
+        view.apply(changed("a", call_id, status, at))
+        counts = view.steps["a"]
+        assert min(counts.queued, counts.running, counts.done, counts.failed) >= 0
+    view.observe("done", 9.0)
+    assert (view.steps["a"].queued, view.steps["a"].running) == (0, 0)
+    ElementTree.fromstring(timeline_svg(view, prefix="t"))
+
+
+def test_a_flood_of_events_keeps_the_last_lines_and_bars_only():
+    view = RunView.of_steps("W", ["a"])
+    for n in range(3 * MOST_BARS):
+        view.apply(changed("a", n, "running", n / 1000))
+        view.apply(changed("a", n, "done", n / 1000 + 0.0005))
+    view.observe("done", 5.0)
+    assert len(view.log) == LONGEST_LOG
+    assert len(view.bars) == MOST_BARS
+    assert view.steps["a"].done == 3 * MOST_BARS
+    assert len(timeline_svg(view, prefix="t")) < 60_000
+
+
+def test_a_large_or_broken_field_gives_one_short_line():
+    class Rude:
+        def __repr__(self):
+            raise RuntimeError("no repr")
+
+    words = event_words(Event(text="x" * 10_000_000, rude=Rude(), lines="a\nb"))
+    assert len(words) < 300
+    assert "\n" not in words
+
+
+def test_a_failed_run_says_what_its_last_event_says():
+    view = RunView.of_steps("W", ["a"])
+    view.apply(WorkflowFailedEvent(step_name="a", exception=ValueError("bad")))
+    assert view.log[-1].text == "ValueError: bad"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.00001, "<1 ms"),
+        (0.042, "42 ms"),
+        (0.42, "0.42 s"),
+        (12.34, "12.3 s"),
+        (125, "2 min 05 s"),
+        (3725, "1 h 02 min"),
+    ],
+)
+def test_durations_are_written_for_people(value, words):
+    assert seconds(value) == words
+
+
+@given(st.floats(0.0005, 1e6), st.integers(1, 12))
+def test_ticks_are_few_and_begin_at_zero(whole, most):
+    found = ticks(whole, most)
+    assert found[0] == (0, "0")
+    assert len(found) <= most + 1
+    assert found[-1][0] <= whole * 1.000001
