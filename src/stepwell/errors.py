@@ -236,19 +236,21 @@ def _event_lines(report: StallReport) -> Iterable[str]:
 
 
 def _stall_hint(report: StallReport) -> str:
-    waiting = 'Events that come from outside the steps need Workflow(on_stall="wait").'
+    outside = 'Events that come from outside the steps need Workflow(on_stall="wait").'
     for join in report.joins:
         for name, steps in join.producers.items():
             for step in steps:
                 return (
                     "num_workers limits how many calls of a step run at once; it does "
-                    f"not multiply events. To send more {name} events, make `{step}` "
-                    f"return a list of the events that start its workers, or call "
-                    f"ctx.send_event(…) once for each. {waiting}"
+                    "not multiply events.\n"
+                    f"For more {name} events, make `{step}` return a list of them, or "
+                    f"call ctx.send_event({name}(…)) in it once for each.\n{outside}"
                 )
         lacks = " and ".join(join.lacks)
-        return f"Send the missing {lacks}, or ask for fewer in `{join.step}`. {waiting}"
-    return f"Return an event that a step takes, or a StopEvent to finish. {waiting}"
+        return (
+            f"Send the missing {lacks}, or ask for fewer in `{join.step}`.\n{outside}"
+        )
+    return f"Return an event that a step takes, or a StopEvent to finish.\n{outside}"
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
