@@ -48,13 +48,16 @@ class Raised(Exception):
     """What a scripted step raises."""
 
 
-def scripted(script: list[Move], limits: tuple[int, int], pause) -> Workflow:
+def scripted(
+    script: list[Move], limits: tuple[int, int], pause, journal=None
+) -> Workflow:
     """A workflow that plays the script.
 
     Args:
         script: Move by number of the event; numbers are given in order of making.
         limits: num_workers of the two steps.
         pause: Awaited as often as a move says.
+        journal: Keeps the facts.
     """
     log: list[tuple[str, int]] = []
     made = iter(range(1, 10_000))
@@ -95,6 +98,6 @@ def scripted(script: list[Move], limits: tuple[int, int], pause) -> Workflow:
             log.append(("right", ev.n))
             return await play(ctx, ev.n)
 
-    flow = Scripted(timeout=None)
+    flow = Scripted(timeout=None, journal=journal)
     flow.log = log
     return flow

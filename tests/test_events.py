@@ -50,7 +50,7 @@ def test_fields_can_be_set_by_name():
 def test_a_missing_field_is_named_with_those_there_are():
     with pytest.raises(KeyError, match="Typed has no field 'c'; it has: a, b"):
         Typed(a=1)["c"]
-    with pytest.raises(AttributeError, match="'Typed' object has no attribute 'c'"):
+    with pytest.raises(AttributeError, match="Typed has no field 'c'; it has: a, b"):
         _ = Typed(a=1).c
 
 

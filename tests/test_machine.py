@@ -18,8 +18,7 @@ def play(script, limits, journal=None):
     """Run a script to its end; gives the workflow, the handler and what came out."""
 
     async def main():
-        flow = scripted(script, limits, lambda: asyncio.sleep(0))
-        flow._journal = journal
+        flow = scripted(script, limits, lambda: asyncio.sleep(0), journal)
         handler = flow.run(run_id="r")
         try:
             outcome = ("result", await handler)

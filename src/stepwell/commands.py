@@ -13,6 +13,7 @@ __all__ = [
     "CallEnded",
     "CallQueued",
     "Command",
+    "DropTimer",
     "Ended",
     "Publish",
     "Quiet",
@@ -105,6 +106,15 @@ class WakeAt(Command):
 
     def __init__(self, at: float, timer: int) -> None:
         self.at = at
+        self.timer = timer
+
+
+class DropTimer(Command):
+    """Do not send `TimerFired(timer)` any more."""
+
+    __slots__ = ("timer",)
+
+    def __init__(self, timer: int) -> None:
         self.timer = timer
 
 

@@ -88,6 +88,11 @@ class Context(Generic[S]):
     __slots__ = ("_call", "_door", "_store")
 
     def __init__(self, workflow: _HasState) -> None:
+        if isinstance(workflow, type):
+            raise ContextStateError(
+                f"Context takes a workflow, not the class {workflow.__name__}.",
+                hint=f"Write Context({workflow.__name__}()).",
+            )
         state = default_state(workflow.state_type)
         self._store = cast("InMemoryStateStore[S]", InMemoryStateStore(state))
         self._door: Door | None = None
@@ -187,7 +192,10 @@ class Context(Generic[S]):
                 hint="Call it on the context that the step gets as parameter.",
             )
         door = self._run("collect_events")
-        return door.collect(self._call, ev, expected, buffer_id or "default")
+        classes: Any = expected
+        if not isinstance(expected, list):
+            classes = [expected] if isinstance(expected, type) else list(expected)
+        return door.collect(self._call, ev, classes, buffer_id or "default")
 
     async def wait_for_event(
         self,

@@ -1,19 +1,26 @@
-"""Why a run that went quiet cannot go on, worked out from what it has done.
+"""Why a run cannot go on, worked out from what it has done.
 
-That it cannot go on is decided in `machine`; the words are in `errors`.
+That it cannot go on is decided in `machine`; the words for a stall are in
+`errors`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from stepwell.errors import JoinReport, StallReport
+from stepwell.errors import (
+    JoinReport,
+    StallReport,
+    WorkflowCancelledByUser,
+    WorkflowRuntimeError,
+    WorkflowTimeoutError,
+)
 from stepwell.events import Event
 from stepwell.joins import Join
 from stepwell.plan import Plan
 from stepwell.steps import StepSpec
 
-__all__ = ["diagnose"]
+__all__ = ["cancelled", "check_expected", "diagnose", "time_is_up"]
 
 
 def diagnose(
@@ -35,9 +42,7 @@ def diagnose(
     """
     return StallReport(
         plan.name,
-        joins=[
-            _join_report(plan, join, ran) for join in joins if any(join.have.values())
-        ],
+        joins=[_join_report(plan, join, ran) for join in joins if join.lacking],
         last_events=list(last_events),
         ended_silent=ended_silent,
         never_ran={
@@ -54,12 +59,48 @@ def _join_report(plan: Plan, join: Join, ran: Sequence[int]) -> JoinReport:
         {kind.__name__: len(held) for kind, held in join.have.items()},
         {kind.__name__: count for kind, count in join.need.items()},
     )
-    for kind, count in join.need.items():
-        if len(join.have[kind]) < count:
-            makers = _makers(plan.steps, kind)
-            report.producers[kind.__name__] = {s.name: ran[s.index] for s in makers}
+    for kind in join.lacking:
+        makers = _makers(plan.steps, kind)
+        report.producers[kind.__name__] = {s.name: ran[s.index] for s in makers}
     return report
 
 
 def _makers(steps: Sequence[StepSpec], kind: type[Event]) -> list[StepSpec]:
     return [spec for spec in steps if kind in spec.returns]
+
+
+def time_is_up(
+    plan: Plan, timeout: float | None, active: Sequence[str]
+) -> WorkflowTimeoutError:
+    """The error of a run that took too long, naming the steps still running."""
+    steps = f"still running: {', '.join(active)}" if active else "no step running"
+    return WorkflowTimeoutError(
+        f"{plan.name} did not finish within {timeout:g} seconds ({steps}).",
+        hint="Allow more with Workflow(timeout=…); None is no limit.",
+        workflow=plan.name,
+        step=active[0] if active else None,
+    )
+
+
+def cancelled(plan: Plan, reason: str) -> WorkflowCancelledByUser:
+    """The error of a run that was stopped."""
+    return WorkflowCancelledByUser(
+        f"{plan.name} was cancelled: {reason}.", workflow=plan.name
+    )
+
+
+def check_expected(plan: Plan, spec: StepSpec, expected: Iterable[object]) -> None:
+    """Refuse a list for `ctx.collect_events` that holds no event classes.
+
+    Raises:
+        WorkflowRuntimeError: Naming what stands there instead.
+    """
+    for kind in expected:
+        if not (isinstance(kind, type) and issubclass(kind, Event)):
+            raise WorkflowRuntimeError(
+                f"ctx.collect_events in step `{spec.name}` got {kind!r} where event "
+                "classes are expected.",
+                hint="Pass the classes in a list: [A, B], or [A] * 3.",
+                workflow=plan.name,
+                step=spec.name,
+            )

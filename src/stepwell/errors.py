@@ -236,7 +236,10 @@ def _event_lines(report: StallReport) -> Iterable[str]:
 
 
 def _stall_hint(report: StallReport) -> str:
-    outside = 'Events that come from outside the steps need Workflow(on_stall="wait").'
+    outside = (
+        "Events that come from outside the steps, or from tasks that a step left "
+        'behind, need Workflow(on_stall="wait").'
+    )
     for join in report.joins:
         for name, steps in join.producers.items():
             for step in steps:

@@ -8,11 +8,12 @@ it is kept for readers of the stream, in `record`.
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
+import weakref
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from enum import Enum
 from typing import Any
-from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict
 from pydantic._internal._model_construction import ModelMetaclass
@@ -39,16 +40,23 @@ _notices = logging.getLogger("stepwell.redefined")
 _MAPPING_NAMES = frozenset({"copy", "get", "items", "json", "keys", "values"})
 
 
+# Before Python 3.14 the annotations of a class lie in its namespace.
+_EAGER = sys.version_info < (3, 14)
+
+
 class _Family:
     """What ties together the classes that one cell defined again and again."""
 
-    __slots__ = ("__weakref__", "members")
+    __slots__ = ("__weakref__", "members", "newest")
 
     def __init__(self) -> None:
         self.members = 0
+        self.newest: weakref.ref[type] | None = None
 
 
-_families: WeakValueDictionary[tuple[str, str], _Family] = WeakValueDictionary()
+_families: weakref.WeakValueDictionary[tuple[str, str], _Family] = (
+    weakref.WeakValueDictionary()
+)
 
 
 class EventMeta(ModelMetaclass):
@@ -73,7 +81,8 @@ class EventMeta(ModelMetaclass):
         if namespace["__module__"] != __name__:
             kwargs.setdefault("defer_build", False)
         cls: Any
-        if _MAPPING_NAMES.isdisjoint(namespace.get("__annotations__", ())):
+        names = namespace.get("__annotations__", () if _EAGER else _MAPPING_NAMES)
+        if _MAPPING_NAMES.isdisjoint(names):
             cls = super().__new__(mcs, name, bases, namespace, **kwargs)
         else:
             with warnings.catch_warnings():
@@ -81,17 +90,27 @@ class EventMeta(ModelMetaclass):
                 cls = super().__new__(mcs, name, bases, namespace, **kwargs)
         cls._family = None
         qualname = cls.__qualname__
-        if "<locals>" not in qualname:
+        # Only a class statement sets __qualname__; classes made by a factory that
+        # happen to share a name are strangers.
+        if "__qualname__" in namespace and "<locals>" not in qualname:
             key = (cls.__module__, qualname)
             family = _families.get(key)
             if family is None:
                 family = _families[key] = _Family()
             family.members += 1
+            family.newest = weakref.ref(cls)
             cls._family = family
             if family.members > 1:
                 _notices.info("%s redefined; steps that take it keep working.", name)
         result: type = cls
         return result
+
+    @property
+    def newest(cls) -> Any:
+        """The class as its cell was last run; itself where that was once."""
+        family = cls._family
+        newest = family.newest() if family is not None and family.newest else None
+        return cls if newest is None else newest
 
     def __instancecheck__(cls, instance: Any) -> bool:
         """True for instances of the class and of its other definitions."""
@@ -103,8 +122,10 @@ class EventMeta(ModelMetaclass):
 
 
 def _is_kind(kind: type, wanted: EventMeta) -> bool:
-    if wanted in kind.__mro__:
+    if wanted in getattr(kind, "__mro__", ()):
         return True
+    if not isinstance(kind, type):
+        raise TypeError("issubclass() arg 1 must be a class")
     family = wanted._family
     if family is None or family.members < 2:
         return False
@@ -132,6 +153,20 @@ class Event(BaseModel, metaclass=EventMeta):
     def _fields(self) -> dict[str, Any]:
         extra = self.__pydantic_extra__
         return {**self.__dict__, **extra} if extra else self.__dict__
+
+    def __getattr__(self, name: str) -> Any:
+        """The value of a field nobody declared; the error names the fields."""
+        try:
+            return super().__getattr__(name)  # type: ignore[misc]  # hidden by pydantic
+        except AttributeError:
+            if name.startswith("_"):
+                raise
+            known = ", ".join(self._fields()) or "none"
+            raise AttributeError(
+                f"{type(self).__name__} has no field {name!r}; it has: {known}",
+                name=name,
+                obj=self,
+            ) from None
 
     def __getitem__(self, key: str) -> Any:
         """The value of one field; KeyError names the fields there are."""

@@ -91,6 +91,8 @@ def _unreachable(steps: Sequence[StepSpec]) -> list[str]:
         if spec not in reached:
             reached.add(spec)
             edge += [t for kind in spec.returns for t in _takers(steps, kind)]
+            if Event in spec.returns:  # any event at all
+                edge += steps
     if any(issubclass(k, StopEvent) for s in reached for k in s.returns):
         return []
     stopping = [s.name for s in steps if any(map(_is_stop, s.returns))]

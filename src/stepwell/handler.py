@@ -14,7 +14,7 @@ from stepwell.context import Context
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event, StopEvent
 from stepwell.record import RunRecord
-from stepwell.run import Run, inside_step
+from stepwell.run import GRACE, Run, inside_step
 
 __all__ = ["Presenter", "WorkflowHandler", "present_with"]
 
@@ -73,8 +73,9 @@ class WorkflowHandler:
         except asyncio.CancelledError:
             if self._waiters == 1 and not run.is_over:
                 run.cancel("the task that awaited it was cancelled")
-                await asyncio.wait([run.outcome])
-                run.outcome.exception()
+                await asyncio.wait([run.outcome], timeout=2 * GRACE)
+                if run.outcome.done():
+                    run.outcome.exception()
             raise
         finally:
             self._waiters -= 1

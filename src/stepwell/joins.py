@@ -50,6 +50,13 @@ class Join:
         if len(held) <= self.need[kind]:
             self.missing -= 1
 
+    @property
+    def lacking(self) -> list[type[Event]]:
+        """The classes of which a begun set lacks events; none if nothing has come."""
+        if not any(self.have.values()):
+            return []
+        return [kind for kind, n in self.need.items() if len(self.have[kind]) < n]
+
     def take(self) -> list[Event]:
         """One whole set, in the order of `expected`; what is surplus stays."""
         sets: dict[type[Event], deque[Event]] = {}

@@ -15,6 +15,7 @@ from stepwell.commands import (
     CallEnded,
     CallQueued,
     Command,
+    DropTimer,
     Ended,
     Publish,
     Quiet,
@@ -23,12 +24,8 @@ from stepwell.commands import (
     StartCall,
     WakeAt,
 )
-from stepwell.diagnosis import diagnose
-from stepwell.errors import (
-    WorkflowCancelledByUser,
-    WorkflowStalledError,
-    WorkflowTimeoutError,
-)
+from stepwell.diagnosis import cancelled, check_expected, diagnose, time_is_up
+from stepwell.errors import WorkflowStalledError
 from stepwell.events import (
     Event,
     StopEvent,
@@ -105,8 +102,9 @@ class Machine:
         self._clock_timer = 0
         self._clock_since: float | None = None
         self._clock_used = 0.0
-        self._asked = 0
-        self._answered = 0
+        # Questions without an answer yet, and whether there ever was one.
+        self._open_questions = 0
+        self._asked = False
         self._recent: deque[tuple[str, tuple[str, ...], str | None]] = deque(
             maxlen=_RECENT
         )
@@ -142,6 +140,9 @@ class Machine:
     def _on_sent(self, fact: EventSent) -> None:
         self._resume(fact.at)
         source = self.calls.get(fact.call_id) if fact.call_id else None
+        if fact.call_id is None and not self.plan.route(type(fact.event)).answers:
+            # Whatever comes from outside while a question is open may answer it.
+            self._close_question()
         self._route(
             fact.at, fact.event, fact.step, source, source.branch if source else None
         )
@@ -153,13 +154,16 @@ class Machine:
             self._last_silent = (call.spec.name, type(call.event).__name__)
             self._out.append(CallEnded(call, "done"))
         elif isinstance(value, list):
+            value = [event for event in value if event is not None]
+            if not value:
+                self._last_silent = (call.spec.name, type(call.event).__name__)
             wrong = self.plan.wrong_return(call, value)
             if wrong:
                 return self._fail(fact.at, call, wrong)
             self._out.append(CallEnded(call, "done", tuple(map(type, value))))
             for index, event in enumerate(value):
                 branch = Branch(call.call_id, index, call.branch)
-                self._route(fact.at, event, None, call, branch)
+                self._route(fact.at, event, None, call, branch, returned=True)
                 if self.over:
                     return
         else:
@@ -167,7 +171,7 @@ class Machine:
             if wrong:
                 return self._fail(fact.at, call, wrong)
             self._out.append(CallEnded(call, "done", (type(value),)))
-            self._route(fact.at, value, None, call, call.branch)
+            self._route(fact.at, value, None, call, call.branch, returned=True)
         self._release(fact.at, call)
 
     def _on_failed(self, fact: CallFailed) -> None:
@@ -182,24 +186,25 @@ class Machine:
     def _on_cancelled(self, fact: CallCancelled) -> None:
         call = self.calls.pop(fact.call_id)
         self._out.append(CallEnded(call, "cancelled"))
-        self._end(
-            WorkflowCancelledEvent(),
-            WorkflowCancelledByUser(
-                f"step `{call.spec.name}` of {self.plan.name} was cancelled from "
-                "inside, which ends the run.",
-                workflow=self.plan.name,
-                step=call.spec.name,
-            ),
-            "cancelled",
-        )
+        error = cancelled(self.plan, f"step `{call.spec.name}` cancelled itself")
+        self._end(WorkflowCancelledEvent(), error, "cancelled")
 
     def _on_collected(self, fact: EventsCollected) -> None:
         call = self.calls.get(fact.call_id)
         if call is None or not fact.expected:
             return self._out.append(Reply([] if not fact.expected else None))
+        if call.attempt > 1:
+            # What an earlier attempt took, this one gets again.
+            for buffer_id, expected, events in call.taken:
+                if buffer_id == fact.buffer_id and expected == fact.expected:
+                    return self._out.append(Reply(list(events)))
         join = self._join(call.spec, fact.buffer_id, fact.expected)
         join.add(fact.event, call.branch, again=call.attempt > 1)
-        self._out.append(Reply(None if join.missing else join.take()))
+        if join.missing:
+            return self._out.append(Reply(None))
+        got = join.take()
+        call.taken = (*call.taken, (fact.buffer_id, join.expected, tuple(got)))
+        self._out.append(Reply(got))
 
     def _on_wait(self, fact: WaitBegan) -> None:
         call = self.calls.get(fact.call_id)
@@ -217,7 +222,8 @@ class Machine:
         self._waits[fact.wait_id] = wait
         if fact.asking is not None:
             wait.asks = self.plan.route(type(fact.asking)).asks
-            self._asked += wait.asks
+            if wait.asks:
+                self._open_question()
             self._out.append(Publish(fact.asking))
         if fact.timeout is not None:
             wait.timer = self._wake(fact.at + fact.timeout)
@@ -231,7 +237,8 @@ class Machine:
     def _on_wait_dropped(self, fact: WaitDropped) -> None:
         wait = self._waits.pop(fact.wait_id, None)
         if wait is not None:
-            self._answered += wait.asks
+            if wait.asks:
+                self._close_question()
             if not self._is_suspended_without(wait):
                 self._occupy(fact.at, wait.call)
         elif fact.call_id in self._resuming:
@@ -247,41 +254,28 @@ class Machine:
             return self._fill(fact.at, call.spec)
         wait = next((w for w in self._waits.values() if w.timer == fact.timer), None)
         if wait is not None:
-            self._answered += wait.asks
+            if wait.asks:
+                self._close_question()
             return self._wake_call(fact.at, wait, None)
         if fact.timer != self._clock_timer:
             return
         active = self.running_steps
-        steps = f"still running: {', '.join(active)}" if active else "no step running"
-        self._end(
-            WorkflowTimedOutEvent(timeout=self.timeout, active_steps=active),
-            WorkflowTimeoutError(
-                f"{self.plan.name} did not finish within {self.timeout:g} seconds "
-                f"({steps}).",
-                hint="Allow more with Workflow(timeout=…); None is no limit.",
-                workflow=self.plan.name,
-                step=active[0] if active else None,
-            ),
-            "timed out",
-        )
+        stop = WorkflowTimedOutEvent(timeout=self.timeout, active_steps=active)
+        self._end(stop, time_is_up(self.plan, self.timeout, active), "timed out")
 
     def _on_cancel_asked(self, fact: CancelAsked) -> None:
-        self._end(
-            WorkflowCancelledEvent(),
-            WorkflowCancelledByUser(
-                f"{self.plan.name} was cancelled: {fact.reason}.",
-                workflow=self.plan.name,
-            ),
-            "cancelled",
-        )
+        error = cancelled(self.plan, fact.reason)
+        self._end(WorkflowCancelledEvent(), error, "cancelled")
 
     def _on_settled(self, fact: Settled) -> None:
         if self.calls or self._delayed:
             return
-        asked = self._asked > self._answered or bool(self._waits)
+        asked = bool(self._open_questions or self._waits) or (
+            self._asked and self._joins_people()
+        )
         unprompted = self.plan.hears_people and not self._asked
         if asked or unprompted or self.wait_when_stalled:
-            if asked or unprompted:
+            if asked:
                 self._stop_clock(fact.at)
             if self.status != "waiting":
                 self.status = "waiting"
@@ -306,16 +300,18 @@ class Machine:
         step: str | None,
         source: StepCall | None,
         branch: Branch | None,
+        *,
+        returned: bool = False,
     ) -> None:
         route = self.plan.route(type(event))
-        if route.stops and source is not None and step is None:
+        if route.stops and returned:
             assert isinstance(event, StopEvent)
             return self._end(event, None, "done")
         if route.asks:
-            self._asked += 1
+            self._open_question()
             self._out.append(Publish(event))
         if route.answers:
-            self._answered += 1
+            self._close_question()
         takers = route.takers
         waited: Wait | None = None
         if self._waits and step is None:
@@ -324,7 +320,8 @@ class Machine:
             takers = (self.plan.by_name[step],)
         elif waited is not None:
             # The step that waits gets the event by its wait alone.
-            self._answered += waited.asks and not route.answers
+            if waited.asks and not route.answers and source is not None:
+                self._close_question()
             takers = tuple(s for s in takers if s is not waited.call.spec)
             self._wake_call(at, waited, event)
         elif not takers and route.answers:
@@ -348,6 +345,8 @@ class Machine:
     def _wake_call(self, at: float, wait: Wait, event: Event | None) -> None:
         """Let a call go on with the event it waited for; None says time is up."""
         del self._waits[wait.wait_id]
+        if wait.timer:
+            self._out.append(DropTimer(wait.timer))
         call, resume = wait.call, Resume(wait.wait_id, event)
         if self._is_suspended_without(wait):
             self._out.append(resume)
@@ -418,8 +417,22 @@ class Machine:
         for join in joins:
             if join.expected == expected:
                 return join
+        check_expected(self.plan, spec, expected)
         joins.append(Join(spec, buffer_id, expected))
         return joins[-1]
+
+    def _joins_people(self) -> bool:
+        """Whether a begun join still lacks an answer of a person."""
+        joins = (join for joins in self._joins.values() for join in joins)
+        return any(self.plan.route(k).answers for join in joins for k in join.lacking)
+
+    def _open_question(self) -> None:
+        self._asked = True
+        self._open_questions += 1
+
+    def _close_question(self) -> None:
+        # More answers than questions are no credit for the next question.
+        self._open_questions = max(0, self._open_questions - 1)
 
     # -- the end ---------------------------------------------------------------
 
@@ -461,6 +474,7 @@ class Machine:
         if self._clock_since is not None:
             self._clock_used += at - self._clock_since
             self._clock_since = None
+            self._out.append(DropTimer(self._clock_timer))
             self._clock_timer = 0
 
     def _resume(self, at: float) -> None:

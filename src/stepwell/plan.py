@@ -7,6 +7,7 @@ checks of the graph as a whole, and its picture, are in `graph`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any
@@ -27,7 +28,7 @@ from stepwell.events import (
     StartEvent,
     StopEvent,
 )
-from stepwell.graph import accepts, find_problems
+from stepwell.graph import accepts, find_problems, same_class
 from stepwell.steps import StepCall, StepSpec
 from stepwell.store import DictState
 
@@ -59,6 +60,7 @@ class Plan:
     Args:
         name: Name of the workflow, for messages.
         steps: The specs; copied, and numbered by `index`.
+        undecorated: Methods that look like steps and are none, for messages.
         description: The docstring of the class.
 
     Raises:
@@ -67,8 +69,14 @@ class Plan:
     """
 
     def __init__(
-        self, name: str, steps: Sequence[StepSpec], description: str | None = None
+        self,
+        name: str,
+        steps: Sequence[StepSpec],
+        description: str | None = None,
+        *,
+        undecorated: Sequence[str] = (),
     ) -> None:
+        self._undecorated = undecorated
         self.name = name
         self.description = description
         # Copies, because a spec that subclasses share has a place in each plan.
@@ -149,7 +157,9 @@ class Plan:
                     f"{_names(spec.accepts)}.",
                     **where,
                 )
-        elif not (route.takers or route.asks or route.answers or awaited):
+        elif route.stops or not (
+            route.takers or route.asks or route.answers or awaited
+        ):
             raise WorkflowRuntimeError(self.nobody_takes(kind), **where)
 
     def nobody_takes(self, kind: type[Event]) -> str:
@@ -226,17 +236,25 @@ class Plan:
             raise WorkflowConfigurationError(
                 f"{self.name} has no step that accepts a StartEvent, so no run could "
                 "begin.",
-                hint="Let the first step take it: "
+                hint=self._forgotten()
+                or "Let the first step take it: "
                 "async def begin(self, ev: StartEvent) -> …",
                 workflow=self.name,
             )
-        if len(found) > 1:
+        if len(_families(found)) > 1:
             raise WorkflowConfigurationError(
                 f"{self.name} accepts several classes of start event: {_names(found)}.",
                 hint="A workflow starts from one class; use one with all the fields.",
                 workflow=self.name,
             )
-        return next(iter(found))
+        newest: type[StartEvent] = next(iter(found)).newest
+        return newest
+
+    def _forgotten(self) -> str:
+        if not self._undecorated:
+            return ""
+        names = ", ".join(f"`{name}`" for name in self._undecorated)
+        return f"Not decorated with @step: {names}. Put @step right above each step."
 
     def _stop_classes(self) -> tuple[type[StopEvent], ...]:
         found = dict.fromkeys(
@@ -249,11 +267,12 @@ class Plan:
             raise WorkflowConfigurationError(
                 f"{self.name} has no step that returns a StopEvent, so no run could "
                 "end.",
-                hint="Let the last step return it: `-> StopEvent` and "
+                hint=self._forgotten()
+                or "Let the last step return it: `-> StopEvent` and "
                 "`return StopEvent(result=…)`.",
                 workflow=self.name,
             )
-        if len(found) > 1:
+        if len(_families(found)) > 1:
             raise WorkflowConfigurationError(
                 f"{self.name} returns several classes of stop event: {_names(found)}.",
                 hint="A workflow ends with one class; use one with all the fields.",
@@ -267,7 +286,8 @@ class Plan:
             kind = spec.state_type
             if kind is None or chosen is kind:
                 continue
-            if chosen is None or issubclass(kind, chosen):
+            again = chosen is not None and _place(kind) == _place(chosen)
+            if chosen is None or again or issubclass(kind, chosen):
                 chosen = kind
             elif not issubclass(chosen, kind):
                 raise WorkflowConfigurationError(
@@ -300,6 +320,19 @@ class Plan:
             )
 
 
+def _families(kinds: Iterable[type[Event]]) -> list[type[Event]]:
+    """One of the classes for each that its cell defined several times."""
+    kept: list[type[Event]] = []
+    for kind in kinds:
+        if not any(same_class(kind, other) for other in kept):
+            kept.append(kind)
+    return kept
+
+
+def _place(kind: type) -> tuple[str, str]:
+    return kind.__module__, kind.__qualname__
+
+
 def _names(kinds: Iterable[type]) -> str:
     return ", ".join(kind.__name__ for kind in kinds)
 
@@ -315,6 +348,13 @@ def _annotated(spec: StepSpec) -> str:
 
 
 def _return_hint(value: object, spec: StepSpec) -> str:
+    if inspect.iscoroutine(value):
+        value.close()
+        return "An `await` is missing: write `return await …`."
+    if isinstance(value, tuple | set) and any(isinstance(v, Event) for v in value):
+        return "Several events go into a list: return [A(…), B(…)]."
+    if isinstance(value, list):
+        return "A returned list holds events, not lists: flatten it."
     if isinstance(value, type) and issubclass(value, Event):
         return f"That is the class itself; return an instance: {value.__name__}(…)."
     stops = [kind.__name__ for kind in spec.returns if issubclass(kind, StopEvent)]

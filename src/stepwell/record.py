@@ -116,6 +116,7 @@ class RunRecord:
         self._marks = _Log[_Mark](2 * calls_kept)
         self._waiting: list[asyncio.Future[None]] = []
         self._closed = False
+        self._loop = asyncio.get_running_loop()
         self.dropped_calls = 0
 
     def __iter__(self) -> Iterator[CallRecord]:
@@ -179,7 +180,7 @@ class RunRecord:
         if outputs:
             row.outputs = tuple(kind.__name__ for kind in outputs)
         if error is not None:
-            row.error = f"{type(error).__name__}: {error}"[:500]
+            row.error = _shown(error)
         self._mark(at, row)
 
     def close(self, stop: Event) -> None:
@@ -213,8 +214,12 @@ class RunRecord:
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
         for future in waiting:
-            if not future.done():
-                future.set_result(None)
+            loop = future.get_loop()
+            if loop is self._loop:
+                _release(future)
+            elif not loop.is_closed():
+                # A reader on another event loop, in another thread.
+                loop.call_soon_threadsafe(_release, future)
 
     # -- read by anybody -----------------------------------------------------
 
@@ -287,6 +292,20 @@ class _Log(Generic[T]):
         """The item at `place`, or the oldest kept after it; None past the end."""
         index = max(place - self.start, 0)
         return self._items[index] if index < len(self._items) else None
+
+
+def _release(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _shown(error: BaseException) -> str:
+    """Class and text of an exception, in at most 500 letters."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"[:500]
+    except Exception:  # its own __str__ is broken
+        return name
 
 
 def _state_changed(mark: _Mark) -> StepStateChanged:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from stepwell.attempts import add_note, failed
 from stepwell.commands import (
     CallEnded,
     CallQueued,
     Command,
+    DropTimer,
     Ended,
     Publish,
     Quiet,
@@ -31,7 +34,6 @@ from stepwell.events import Event, StopEvent, WorkflowFailedEvent
 from stepwell.executors import Executor
 from stepwell.journals.base import (
     CallCancelled,
-    CallFailed,
     CallReturned,
     CancelAsked,
     EventsCollected,
@@ -144,8 +146,8 @@ class Run:
         self._feed(RunStarted(self.now, event))
 
     def cancel(self, reason: str) -> None:
-        """Stop everything; the outcome is `WorkflowCancelledByUser`."""
-        self._feed(CancelAsked(self.now, reason))
+        """Stop everything, from any thread; the outcome says that it was."""
+        self._here(lambda: self._feed(CancelAsked(self.now, reason)))
 
     def send(
         self, event: Event, step: str | None = None, call: StepCall | None = None
@@ -207,7 +209,14 @@ class Run:
         answered: concurrent.futures.Future[list[Event] | None] = (
             concurrent.futures.Future()
         )
-        self.loop.call_soon_threadsafe(lambda: answered.set_result(ask()))
+
+        def answer() -> None:
+            try:
+                answered.set_result(ask())
+            except Exception as error:
+                answered.set_exception(error)
+
+        self.loop.call_soon_threadsafe(answer)
         return answered.result()
 
     async def wait(
@@ -251,15 +260,23 @@ class Run:
     def _feed(self, fact: Fact) -> None:
         try:
             commands = self.machine.apply(fact)
+            if self._journal is None:
+                return self._carry_out(commands, fact.at)
         except Exception as error:
-            # A defect of the engine must end the run, not leave it hanging.
+            # Whatever breaks in here must end the run, not leave it hanging.
             return self._abort(error)
-        if self._journal is None:
-            return self._carry_out(commands, fact.at)
         # Decided at once, so that facts and decisions have one order; carried out
         # when the facts are safe.
         self._unwritten.append(fact)
-        self._held.extend(commands)
+        for command in commands:
+            if isinstance(command, WakeAt):
+                self._set_timer(command)  # or a hanging journal would stop the clock
+            else:
+                self._held.append(command)
+        ended = commands[-1] if commands else None
+        if isinstance(ended, Ended) and ended.status != "done":
+            # A journal that hangs must not keep a run from being stopped.
+            self._grace = self.loop.call_later(GRACE, self._end_unrecorded, ended)
         if self._writer is None:
             self._writer = self.loop.create_task(self._write_facts(self._journal))
 
@@ -270,24 +287,32 @@ class Run:
                 commands, self._held = self._held, []
                 try:
                     await journal.append(self.run_id, facts)
-                except Exception as error:
-                    return self._lose_journal(error)
+                except BaseException as error:
+                    self._lose_journal(error)
+                    if isinstance(error, Exception):
+                        return
+                    raise
                 self._carry_out(commands, facts[-1].at)
         finally:
             self._writer = None
 
-    def _lose_journal(self, error: Exception) -> None:
+    def _end_unrecorded(self, ended: Ended) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+        self._end(ended)
+
+    def _lose_journal(self, error: BaseException) -> None:
         name = self.machine.plan.name
         lost = JournalUnavailable(
             f"the journal could not record a step of {name}, so the run stopped: "
-            f"{error}",
+            f"{error!r}",
             hint="Nothing ran on unrecorded. Mend the journal and run again.",
             workflow=name,
         )
         lost.__cause__ = error
         self._abort(lost)
 
-    def _abort(self, error: Exception) -> None:
+    def _abort(self, error: BaseException) -> None:
         self.machine.over = True
         stop = WorkflowFailedEvent(step_name=None, exception=error)
         self._end(Ended(stop, error, "failed"))
@@ -312,6 +337,11 @@ class Run:
             elif kind is WakeAt:
                 assert isinstance(command, WakeAt)
                 self._set_timer(command)
+            elif kind is DropTimer:
+                assert isinstance(command, DropTimer)
+                timer = self._timers.pop(command.timer, None)
+                if timer is not None:
+                    timer.cancel()
             elif kind is Resume:
                 assert isinstance(command, Resume)
                 answer = self._answers.get(command.wait_id)
@@ -327,7 +357,7 @@ class Run:
     def _start_call(self, call: StepCall) -> None:
         spec = call.spec
         if self._verbose:
-            print(f"Running step {spec.name}")
+            _say(f"Running step {spec.name}")
         arguments: dict[str, Any] = {spec.event_parameter: call.event}
         if spec.context_parameter is not None:
             arguments[spec.context_parameter] = self.ctx.for_call(call)
@@ -346,6 +376,12 @@ class Run:
         # In a callback and not in a `finally` of the body: a task cancelled before
         # its first step never enters its body.
         call = self._tasks.pop(task)
+        try:
+            self._take_outcome(task, call)
+        except Exception as error:
+            self._abort(error)
+
+    def _take_outcome(self, task: asyncio.Future[Any], call: StepCall) -> None:
         now = self.now
         error = None if task.cancelled() else task.exception()
         if self._ending is not None:
@@ -358,25 +394,7 @@ class Run:
         elif error is None:
             self._feed(CallReturned(now, call.call_id, task.result()))
         else:
-            self._feed(self._failure(call, error, now))
-
-    def _failure(self, call: StepCall, error: BaseException, now: float) -> CallFailed:
-        name = self.machine.plan.name
-        note = (
-            f"in step `{call.spec.name}` of {name}, on "
-            f"{type(call.event).__name__}, attempt {call.attempt}"
-        )
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
-        policy = call.spec.retry_policy
-        delay: float | None = None
-        if policy is not None and isinstance(error, Exception):
-            try:
-                delay = policy.next(now - call.first_started, call.attempt, error)
-            except Exception as refused:
-                refused.add_note(f"in the retry policy of step `{call.spec.name}`")
-                error = refused
-        return CallFailed(now, call.call_id, error, delay)
+            self._feed(failed(call, error, now, self.machine.plan.name))
 
     def _note_end(self, ended: CallEnded, at: float) -> None:
         self.record.write_ended(
@@ -386,12 +404,12 @@ class Run:
             name = ended.call.spec.name
             if ended.error is not None:
                 kind = type(ended.error).__name__
-                print(f"Step {name} raised {kind} ({ended.status})")
+                _say(f"Step {name} raised {kind} ({ended.status})")
             elif ended.outputs:
                 made = ", ".join(kind.__name__ for kind in ended.outputs)
-                print(f"Step {name} produced event {made}")
+                _say(f"Step {name} produced event {made}")
             else:
-                print(f"Step {name} produced no event")
+                _say(f"Step {name} produced no event")
 
     def _set_timer(self, command: WakeAt) -> None:
         delay = max(0.0, command.at - self.now)
@@ -412,6 +430,8 @@ class Run:
         """Close the stream and stop what runs; the outcome waits for the last."""
         if self._ending is not None:
             return
+        if self._grace is not None:
+            self._grace.cancel()
         self._ending = ended
         self.status_at_end = ended.status
         self.ended_at = self.now
@@ -445,8 +465,14 @@ class Run:
             names = ", ".join(f"`{name}`" for name in self.unstoppable)
             note = f"still running, because it swallows its cancellation: {names}"
             if error is not None:
-                error.add_note(note)
+                add_note(error, note)
         if error is None:
             self.outcome.set_result(self._ending.stop)
         else:
             self.outcome.set_exception(error)
+
+
+def _say(line: str) -> None:
+    """Print for `verbose`; a closed or broken output is no reason to fail a run."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line)

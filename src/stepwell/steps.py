@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from types import FrameType, NoneType, UnionType
 from typing import Any, TypeVar, Union, overload
 
@@ -120,6 +121,7 @@ class StepCall:
         first_started: When the first attempt began, in seconds of the run.
         caused_by: The call that sent the event, None where it came from outside.
         branch: Where the event stands in a returned list, if in any.
+        taken: The sets it got from joins: buffer, expected classes, events.
     """
 
     __slots__ = (
@@ -130,6 +132,7 @@ class StepCall:
         "event",
         "first_started",
         "spec",
+        "taken",
         "worker",
     )
 
@@ -149,6 +152,12 @@ class StepCall:
         self.first_started = 0.0
         self.caused_by = caused_by
         self.branch = branch
+        self.taken: tuple[tuple[str, list[type[Event]], tuple[Event, ...]], ...] = ()
+
+    @property
+    def event_name(self) -> str:
+        """Class name of the event."""
+        return type(self.event).__name__
 
 
 @overload
@@ -226,7 +235,14 @@ def step(
 def spec_of(function: object) -> StepSpec | None:
     """The spec that `@step` left on a function, None where it is no step."""
     spec = getattr(function, _SPEC, None)
-    return spec if isinstance(spec, StepSpec) else None
+    if not isinstance(spec, StepSpec):
+        return None
+    if function is not spec.function and callable(function):
+        # A decorator above @step copied its mark: what it made is what runs.
+        spec = copy(spec)
+        spec.function = function
+        spec.is_async = inspect.iscoroutinefunction(function)
+    return spec
 
 
 def read_signature(
@@ -257,6 +273,12 @@ def read_signature(
         )
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
+    if bound and _is_nested(function) and _first_is_event(function, parameters):
+        raise _invalid(
+            name,
+            "its first parameter is the event, and a step is a method.",
+            f"Write `self` first: async def {name}(self, ev: StartEvent) -> …",
+        )
     if bound and not _takes_self(parameters, function):
         raise _invalid(
             name,
@@ -297,20 +319,34 @@ def _takes_self(
 ) -> bool:
     # A method is recognised by an unannotated first parameter: a free function's
     # first parameter is the annotated event.
-    is_nested = "." in function.__qualname__.rsplit("<locals>.", 1)[-1]
-    return bool(parameters) and (
-        is_nested or parameters[0].annotation is inspect.Parameter.empty
-    )
+    unannotated = bool(parameters) and parameters[0].annotation is inspect._empty
+    return bool(parameters) and (_is_nested(function) or unannotated)
+
+
+def _is_nested(function: Callable[..., Any]) -> bool:
+    """Whether it stands in a class body."""
+    return "." in function.__qualname__.rsplit("<locals>.", 1)[-1]
+
+
+def _first_is_event(
+    function: Callable[..., Any], parameters: list[inspect.Parameter]
+) -> bool:
+    first = function.__annotations__.get(parameters[0].name) if parameters else None
+    return any(_is_event(member) for member in _members(first))
 
 
 def _resolve_hints(
     function: Callable[..., Any], caller: FrameType | None
 ) -> dict[str, Any]:
     """Annotations as objects; names are looked up where the step was written."""
+    # The classes and functions around it, and no others that happen to be running.
+    around = set(function.__qualname__.split("."))
+    module = getattr(inspect.unwrap(function), "__globals__", None)
     names: dict[str, Any] = {}
     frame = caller
     while frame is not None and frame.f_code.co_name != "<module>":
-        names = {**frame.f_locals, **names}
+        if frame.f_globals is module and frame.f_code.co_name in around:
+            names = {**frame.f_locals, **names}
         frame = frame.f_back
     try:
         hints = typing.get_type_hints(function, localns=names, include_extras=True)
@@ -319,6 +355,12 @@ def _resolve_hints(
             function.__name__,
             f"an annotation names {error.name!r}, which is not defined here.",
             "Define or import the class above the step.",
+        ) from None
+    except Exception as error:
+        raise _invalid(
+            function.__name__,
+            f"an annotation cannot be read: {type(error).__name__}: {error}.",
+            "Write the class itself, or its name in quotes.",
         ) from None
     if hints.get("return") is NoneType:
         hints["return"] = None
@@ -330,13 +372,13 @@ def _read_parameter(
 ) -> None:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         return
-    if _is_context(hint):
+    members = tuple(m for m in _members(hint) if m is not None and m is not NoneType)
+    if len(members) == 1 and _is_context(members[0]):
         spec.context_parameter = parameter.name
-        for argument in typing.get_args(hint):
+        for argument in typing.get_args(members[0]):
             if isinstance(argument, type) and issubclass(argument, BaseModel):
                 spec.state_type = argument
         return
-    members = _members(hint)
     events = tuple(m for m in members if _is_event(m))
     if events and len(events) == len(members):
         if spec.accepts:
@@ -352,8 +394,9 @@ def _read_parameter(
         return
     if parameter.default is not parameter.empty:
         return
-    if hint is None:
-        wanted = "Context" if parameter.name in {"ctx", "context"} else "StartEvent"
+    likely = {"ctx": "Context", "context": "Context", "ev": "StartEvent"}
+    wanted = likely.get(parameter.name)
+    if hint is None and wanted is not None:
         raise _invalid(
             spec.name,
             f"parameter `{parameter.name}` has no annotation.",
@@ -374,6 +417,8 @@ def _members(hint: Any) -> tuple[Any, ...]:
         return tuple(m for part in typing.get_args(hint) for m in _members(part))
     if typing.get_origin(hint) is typing.Annotated:
         return _members(typing.get_args(hint)[0])
+    if type(hint).__name__ == "TypeAliasType":  # `type AB = A | B`, Python 3.12
+        return _members(hint.__value__)
     return (hint,)
 
 
@@ -395,11 +440,13 @@ def _returned_events(name: str, hint: Any) -> tuple[type[Event], ...]:
         if member is None or member is NoneType:
             continue
         inner = (member,)
-        if typing.get_origin(member) in (list, typing.Sequence):
+        if typing.get_origin(member) in (list, Sequence):
             inner = _members(typing.get_args(member)[0])
         elif member is list:
             inner = (Event,)
         for kind in inner:
+            if kind is None or kind is NoneType:
+                continue
             if not _is_event(kind):
                 shown = getattr(kind, "__name__", None) or repr(kind)
                 raise _invalid(

@@ -37,7 +37,9 @@ class DictState(BaseModel):
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Keep `value` under `key`."""
-        setattr(self, key, value)
+        extra = self.__pydantic_extra__
+        assert extra is not None  # extra fields are allowed
+        extra[key] = value
 
     def __contains__(self, key: object) -> bool:
         """True where something is kept under `key`."""
@@ -94,7 +96,7 @@ class InMemoryStateStore(Generic[S]):
                 names what is.
         """
         value: Any = self._state
-        for part in path.split("."):
+        for part in _parts(path):
             value = _child(value, part)
             if value is _MISSING:
                 if default is not _MISSING:
@@ -110,7 +112,7 @@ class InMemoryStateStore(Generic[S]):
         """
         if self._editor is not None:
             await self._writable()
-        *way, last = path.split(".")
+        *way, last = _parts(path)
         holder: Any = self._state
         for part in way:
             inner = _child(holder, part)
@@ -162,7 +164,11 @@ class InMemoryStateStore(Generic[S]):
             return
 
     def _put(self, holder: Any, part: str, value: Any, path: str) -> None:
-        if isinstance(holder, BaseModel):
+        if isinstance(holder, DictState):
+            extra = holder.__pydantic_extra__
+            assert extra is not None  # extra fields are allowed
+            extra[part] = value
+        elif isinstance(holder, BaseModel):
             fields = type(holder).model_fields
             if part not in fields and holder.model_config.get("extra") != "allow":
                 name = type(holder).__name__
@@ -204,7 +210,17 @@ def default_state(kind: type[S]) -> S:
         ) from None
 
 
+def _parts(path: object) -> list[str]:
+    if not isinstance(path, str) or not path:
+        raise ValueError(
+            f"a path in the state is text such as 'user.name', not {path!r}"
+        )
+    return path.split(".")
+
+
 def _child(value: Any, part: str) -> Any:
+    if isinstance(value, DictState):
+        return (value.__pydantic_extra__ or {}).get(part, _MISSING)
     if isinstance(value, BaseModel):
         inside = value.__dict__
         if part in inside:

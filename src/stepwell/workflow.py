@@ -8,6 +8,7 @@ progress is in `run`, what the caller holds of it in `handler`.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import logging
 import os
@@ -31,6 +32,7 @@ from stepwell.machine import Machine
 from stepwell.plan import Plan
 from stepwell.run import Run
 from stepwell.steps import StepSpec, spec_of
+from stepwell.store import DictState
 
 __all__ = ["Workflow", "WorkflowMeta"]
 
@@ -49,8 +51,9 @@ class WorkflowMeta(type):
 
     def __setattr__(cls, name: str, value: Any) -> None:
         """Set an attribute of the class; plans are made anew after it."""
+        before = cls.__dict__.get(name)
         super().__setattr__(name, value)
-        if name != "_compiled":
+        if name == "_free_steps" or spec_of(before) or spec_of(value):
             WorkflowMeta.changes += 1
 
 
@@ -78,13 +81,13 @@ class Workflow(metaclass=WorkflowMeta):
     """
 
     # Set here too, so that a subclass which forgets super().__init__() works.
-    _timeout: float | None = 45.0
-    _disable_validation = False
-    _verbose = False
-    _workflow_name: str | None = None
-    _on_stall: Literal["fail", "wait"] = "fail"
-    _executor: Executor = LocalExecutor()
-    _journal: Journal | None = None
+    __timeout: float | None = 45.0
+    __disable_validation = False
+    __verbose = False
+    __workflow_name: str | None = None
+    __on_stall: Literal["fail", "wait"] = "fail"
+    __executor: Executor = LocalExecutor()
+    __journal: Journal | None = None
     _free_steps: ClassVar[dict[str, Callable[..., Any]]] = {}
     _compiled: tuple[int, Plan] | None = None
 
@@ -99,7 +102,8 @@ class Workflow(metaclass=WorkflowMeta):
         executor: Executor | None = None,
         journal: Journal | None = None,
     ) -> None:
-        if timeout is not None and not timeout > 0:
+        is_time = isinstance(timeout, int | float) and timeout > 0
+        if timeout is not None and not is_time:
             raise WorkflowValidationError(
                 f"timeout must be above 0 seconds, not {timeout!r}.",
                 hint="Pass timeout=None for no limit.",
@@ -110,15 +114,28 @@ class Workflow(metaclass=WorkflowMeta):
                 f'on_stall must be "fail" or "wait", not {on_stall!r}.',
                 workflow=type(self).__name__,
             )
-        self._timeout = timeout
-        self._disable_validation = disable_validation
-        self._verbose = verbose
-        self._workflow_name = workflow_name
-        self._on_stall = on_stall
+        self.__timeout = timeout
+        self.__disable_validation = disable_validation
+        self.__verbose = verbose
+        self.__workflow_name = workflow_name
+        self.__on_stall = on_stall
         if executor is not None:
-            self._executor = executor
-        self._journal = journal
+            self.__executor = executor
+        self.__journal = journal
         self.compile()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse steps that would hide a method of every workflow."""
+        super().__init_subclass__(**kwargs)
+        for name, member in vars(cls).items():
+            if hasattr(Workflow, name) and spec_of(member):
+                raise WorkflowValidationError(
+                    f"a step of {cls.__name__} is named `{name}`, and every Workflow "
+                    "has that already.",
+                    hint="Give the step another name.",
+                    workflow=cls.__name__,
+                    step=name,
+                )
 
     # -- the class ---------------------------------------------------------------
 
@@ -136,11 +153,27 @@ class Workflow(metaclass=WorkflowMeta):
         return tuple(found.values())
 
     @classmethod
+    def _undecorated(cls) -> list[str]:
+        """Public async methods that are no steps: somebody may have forgotten it."""
+        bases = cls.__mro__[: cls.__mro__.index(Workflow)]
+        return [
+            name
+            for base in bases
+            for name, member in vars(base).items()
+            if inspect.iscoroutinefunction(getattr(member, "__func__", member))
+            and not name.startswith("_")
+            and not isinstance(member, staticmethod)
+            and (spec_of(member) is None)
+        ]
+
+    @classmethod
     def compile(cls) -> Plan:
         """The plan that routes events; made anew when steps have changed."""
         made = cls.__dict__.get("_compiled")
         if made is None or made[0] != WorkflowMeta.changes:
-            plan = Plan(cls.__name__, cls._specs(), cls.__doc__)
+            plan = Plan(
+                cls.__name__, cls._specs(), cls.__doc__, undecorated=cls._undecorated()
+            )
             made = cls._compiled = (WorkflowMeta.changes, plan)
         fresh: Plan = made[1]
         return fresh
@@ -163,7 +196,14 @@ class Workflow(metaclass=WorkflowMeta):
                 hint=f"Write @step(workflow={cls.__name__}) above it.",
                 workflow=cls.__name__,
             )
-        spec.bound = False
+        if spec.bound:
+            raise WorkflowValidationError(
+                f"step `{spec.name}` is a method of another class.",
+                hint="To use its steps, derive from that class; a free function is "
+                f"added by @step(workflow={cls.__name__}).",
+                workflow=cls.__name__,
+                step=spec.name,
+            )
         if "_free_steps" not in cls.__dict__:
             cls._free_steps = {}
         there = {s.name: s.function for s in cls._specs()}.get(spec.name)
@@ -183,7 +223,7 @@ class Workflow(metaclass=WorkflowMeta):
     @property
     def workflow_name(self) -> str:
         """The name shown in messages and pictures."""
-        return self._workflow_name or type(self).__name__
+        return self.__workflow_name or type(self).__name__
 
     @property
     def events(self) -> list[type[Event]]:
@@ -216,7 +256,7 @@ class Workflow(metaclass=WorkflowMeta):
             WorkflowValidationError: Naming every problem of the graph.
         """
         plan = self.compile()
-        plan.check(outside=self._on_stall == "wait")
+        plan.check(outside=self.__on_stall == "wait")
         return any(plan.route(k).asks or plan.route(k).answers for k in self.events)
 
     # -- runs --------------------------------------------------------------------
@@ -254,8 +294,15 @@ class Workflow(metaclass=WorkflowMeta):
                 hint=f"Write for example: {name}().run(query={args[0]!r})",
                 workflow=name,
             )
-        if not self._disable_validation:
-            plan.check(outside=self._on_stall == "wait")
+        if start_event is not None and kwargs:
+            raise WorkflowRuntimeError(
+                f"{name}.run() got start_event= and also {', '.join(kwargs)}=, which "
+                "would be lost.",
+                hint="Put the fields into the start event.",
+                workflow=name,
+            )
+        if not self.__disable_validation:
+            plan.check(outside=self.__on_stall == "wait")
         event = self._start_event(plan, start_event, kwargs)
         try:
             asyncio.get_running_loop()
@@ -266,24 +313,25 @@ class Workflow(metaclass=WorkflowMeta):
                 "script: asyncio.run(main()), or workflow.run_sync(…).",
                 workflow=name,
             ) from None
+        context = Context(self) if ctx is None else self._usable(ctx)
         machine = Machine(
             plan,
-            timeout=self._timeout,
-            wait_when_stalled=self._on_stall == "wait",
+            timeout=self.__timeout,
+            wait_when_stalled=self.__on_stall == "wait",
         )
         run = Run(
             machine,
             self,
-            Context(self) if ctx is None else ctx,
+            context,
             run_id=run_id or f"{name}-{next(_run_numbers)}-{os.urandom(4).hex()}",
-            executor=self._executor,
-            journal=self._journal,
-            verbose=self._verbose,
+            executor=self.__executor,
+            journal=self.__journal,
+            verbose=self.__verbose,
         )
         run.start(event)
         return WorkflowHandler(run, self)
 
-    def run_sync(self, **kwargs: Any) -> Any:
+    def run_sync(self, *args: Any, **kwargs: Any) -> Any:
         """Run to the end and give the result, where nothing can be awaited.
 
         Without a running loop this is `asyncio.run`; inside one (a notebook cell)
@@ -294,13 +342,32 @@ class Workflow(metaclass=WorkflowMeta):
         """
 
         async def whole() -> Any:
-            return await self.run(**kwargs)._outcome()
+            return await self.run(*args, **kwargs)._outcome()
 
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(whole())
         return _LoopThread.shared().run(whole(), self.workflow_name)
+
+    def _usable(self, ctx: object) -> Context[Any]:
+        """The context, if its state is what the steps expect."""
+        wanted = self.state_type
+        if not isinstance(ctx, Context):
+            raise WorkflowRuntimeError(
+                f"ctx= takes a Context, not {type(ctx).__name__}.",
+                hint=f"Make one with Context({type(self).__name__}()).",
+                workflow=self.workflow_name,
+            )
+        there = ctx.store.state_type
+        if wanted is not DictState and not issubclass(there, wanted):
+            raise WorkflowRuntimeError(
+                f"the context holds {there.__name__}, and the steps of "
+                f"{self.workflow_name} expect {wanted.__name__}.",
+                hint="Make the context with the workflow that is to use it.",
+                workflow=self.workflow_name,
+            )
+        return ctx
 
     def _start_event(
         self, plan: Plan, given: StartEvent | None, fields: dict[str, Any]

@@ -62,6 +62,17 @@ class Notebook:
         """Start all cells."""
         self.command("notebook:run-all-cells")
 
+    def run_cell(self, source: str) -> None:
+        """Add a cell at the end and run it."""
+        self.page.evaluate(
+            "source => { const n = window.jupyterapp.shell.currentWidget.content;"
+            " n.activeCellIndex = n.widgets.length - 1;"
+            " n.model.sharedModel.addCell({cell_type: 'code', source: source});"
+            " n.activeCellIndex = n.widgets.length - 1;"
+            " window.jupyterapp.commands.execute('notebook:run-cell'); }",
+            source,
+        )
+
     def wait_for(self, selector: str, **options: Any) -> Any:
         """Wait for something in the notebook."""
         return self.page.wait_for_selector(

@@ -116,34 +116,59 @@ def test_interrupting_an_awaiting_cell_ends_the_run_with_a_short_error(lab):
 
 
 def test_a_handler_shown_and_awaited_in_one_cell_has_one_panel(lab):
-    cell = (
-        "handler = Slow().run()\ndisplay(handler)\n"
-        "asyncio.get_running_loop().call_later(0.5, gate.set_result, None)\n"
-        "await handler"
-    )
+    cell = "handler = Slow().run()\ndisplay(handler)\nawait handler"
     notebook = lab.notebook("both", [DEFINE, cell])
     notebook.run_all()
-    notebook.wait_for(LIVE)
-    notebook.wait_for_idle()
+    notebook.wait_for(LIVE).click()
+    notebook.wait_for(".jp-OutputArea-output >> text=WorkflowCancelledByUser")
     kinds = [o["output_type"] for o in notebook.outputs(1)]
-    assert kinds == ["display_data", "execute_result"]
-    assert state_in(notebook.outputs(1)[:1]) == "Slow: done"
+    assert kinds == ["display_data", "error"]
+    assert state_in(notebook.outputs(1)[:1]) == "Slow: cancelled"
     notebook.close()
 
 
 def test_a_workflow_cell_runs_in_place_with_its_panel(lab):
-    cell = """%%workflow Greeter --run name="Ada"
+    cell = """%%workflow Waiter --run name="Ada"
 import asyncio
-async def greet(ev: StartEvent) -> StopEvent:
-    await asyncio.sleep(0.5)
-    return StopEvent(result=f"Hello, {ev.name}")"""
+async def wait(ev: StartEvent) -> StopEvent:
+    await asyncio.get_running_loop().create_future()"""
     notebook = lab.notebook("magic", ["%load_ext stepwell", cell])
     notebook.run_all()
-    notebook.wait_for(LIVE)
+    notebook.wait_for(LIVE).click()
+    notebook.wait_for(".jp-OutputArea-output >> text=WorkflowCancelledByUser")
+    panel, error = notebook.outputs(1)
+    assert state_in([panel]) == "Waiter: cancelled"
+    assert error["ename"] == "WorkflowCancelledByUser"
+    notebook.close()
+
+
+def test_without_ipywidgets_the_panel_still_moves_and_freezes(lab):
+    cells = [
+        "import sys\nsys.modules['ipywidgets'] = None",
+        DEFINE,
+        "handler = Slow().run()\nhandler",
+        "await asyncio.sleep(0)",
+    ]
+    notebook = lab.notebook("plain", cells)
+    notebook.run_all()
+    notebook.wait_for(f'{FROZEN}:has-text("running") svg .is-running >> nth=0')
     notebook.wait_for_idle()
-    panel, value = notebook.outputs(1)
-    assert state_in([panel]) == "Greeter: done"
-    assert value["data"]["text/plain"] == "'Hello, Ada'"
+    notebook.run_cell(OPEN)
+    notebook.wait_for(f'{FROZEN}:has-text("done") img >> nth=0')
+    assert state_in(notebook.outputs(2)) == "Slow: done"
+    notebook.close()
+
+
+def test_twenty_runs_in_one_cell_show_four_panels_and_a_line(lab):
+    cell = "await asyncio.gather(*[Slow().run() for _ in range(20)])"
+    notebook = lab.notebook("many", [DEFINE, cell])
+    notebook.run_all()
+    notebook.wait_for(".jp-OutputArea >> text=and 16 more runs")
+    assert notebook.page.locator(LIVE).count() == 4
+    notebook.command("notebook:interrupt-kernel")
+    notebook.wait_for(".jp-OutputArea-output >> text=WorkflowInterrupted")
+    notebook.wait_for(".jp-OutputArea-output >> text=16 cancelled")
+    assert notebook.page.locator(LIVE).count() == 0
     notebook.close()
 
 

@@ -229,3 +229,24 @@ def test_an_asyncio_timeout_around_a_run_stays_a_timeout(execute):
     )
     assert caught.printed == "in time\n"
     assert status.value == "'cancelled'"
+
+
+def test_a_pasted_asyncio_run_is_told_what_to_do_and_then_works(execute):
+    paste = """
+        async def main():
+            return await Shout().run(text="a")
+        asyncio.run(main())
+    """
+    *_, told, _, works, after = execute(
+        "import stepwell",
+        DEFINE,
+        paste,
+        "stepwell.notebook.allow_nested()",
+        paste,
+        "1 + 1",
+    )
+    assert "write `await main()`, or call stepwell.notebook.allow_nested()" in (
+        told.printed
+    )
+    assert works.value == "'A'"
+    assert after.value == "2"

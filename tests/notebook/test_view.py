@@ -15,6 +15,7 @@ from stepwell import (
     StopEvent,
     Workflow,
     WorkflowFailedEvent,
+    WorkflowStalledError,
     step,
 )
 from stepwell.notebook.timeline import seconds, ticks, timeline_svg
@@ -82,6 +83,15 @@ async def test_the_record_alone_gives_the_same_counts():
     assert {n: s.done for n, s in late.steps.items()} == {
         n: s.done for n, s in live.steps.items()
     }
+
+
+async def test_a_stalled_run_marks_the_join_that_waits():
+    handler = Split().run(parts=3)
+    with pytest.raises(WorkflowStalledError):
+        await handler
+    view = await view_of(handler)
+    assert (view.state, view.steps["join"].status) == ("stalled", "waiting")
+    assert view.steps["join"].lacks == "3 of 5"
 
 
 def test_calls_left_open_at_the_end_count_as_cancelled():

@@ -7,7 +7,9 @@ default thread pool with the caller's context variables.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, cast
 
 from stepwell.steps import StepCall
@@ -27,4 +29,18 @@ class LocalExecutor:
         if spec.is_async:
             body = spec.function(*head, **arguments)
             return cast("Coroutine[Any, Any, Any]", body)
-        return asyncio.to_thread(spec.function, *head, **arguments)
+        return _in_thread(partial(spec.function, *head, **arguments))
+
+
+async def _in_thread(body: Callable[[], Any]) -> Any:
+    result = await asyncio.to_thread(_guarded, body)
+    # A plain function around an async one gives its coroutine.
+    return await result if inspect.isawaitable(result) else result
+
+
+def _guarded(body: Callable[[], Any]) -> Any:
+    try:
+        return body()
+    except StopIteration as error:
+        # It would be lost on its way through the future (Python 3.11).
+        raise RuntimeError("step raised StopIteration") from error

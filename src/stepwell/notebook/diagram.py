@@ -90,9 +90,9 @@ class Diagram:
         picture = self.picture
         facts = (
             '<div style="font:12px var(--jp-ui-font-family,system-ui,sans-serif);'
-            'color:var(--jp-ui-font-color2,#6b7280);padding:2px 14px 6px">'
+            'color:var(--jp-ui-font-color2,#7b8794);padding:2px 14px 6px">'
             "<b "
-            f'style="color:var(--jp-ui-font-color1,#374151)">{escaped(picture.name)}</b>'
+            f'style="color:var(--jp-ui-font-color1,inherit)">{escaped(picture.name)}</b>'
             f" · {escaped(picture.facts())}"
         )
         for warning in picture.warnings:

@@ -8,6 +8,7 @@ short errors.
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from stepwell import StepwellError, present_with
@@ -30,6 +31,7 @@ def install(ip: Any) -> None:
     ip.events.register("pre_run_cell", _before_cell)
     if not kernel.in_notebook():
         return
+    ip.events.register("post_run_cell", _after_cell)
     formatter = ip.display_formatter
     formatter.mimebundle_formatter.for_type_by_name(
         "stepwell.workflow", "Workflow", bundle_of
@@ -87,6 +89,17 @@ def _problem_line(workflow: Any, error: StepwellError) -> str:
 
 def _before_cell(_: Any) -> None:
     tracebacks.install_rag()
+
+
+def _after_cell(result: Any) -> None:
+    """Say what to do about a pasted `asyncio.run(main())`."""
+    error = getattr(result, "error_in_exec", None)
+    if isinstance(error, RuntimeError) and "from a running event loop" in str(error):
+        print(
+            "In a notebook a loop runs already: write `await main()`, or call "
+            "stepwell.notebook.allow_nested() once and run the cell again.",
+            file=sys.stderr,
+        )
 
 
 class _Notices(logging.Handler):

@@ -56,7 +56,7 @@ class WidgetFace:
             description="Stop",
             icon="stop",
             tooltip="Cancel this run",
-            layout=layout(width="84px", height="26px", flex="0 0 auto"),
+            layout=layout(width="92px", height="26px", flex="0 0 auto"),
         )
         self._button.on_click(self._pressed)
         self._graph = _Text(markup.graph_html(diagram, prefix))
@@ -65,11 +65,11 @@ class WidgetFace:
         self._log = _Text()
         if markup.is_beside(diagram):
             self._graph.layout = layout(
-                flex="0 0 auto", margin="0 16px 0 0", max_width="100%"
+                flex=f"0 1 {markup.graph_column(diagram):.0f}px", margin="0 16px 0 0"
             )
             story = ipywidgets.VBox(
                 [self._timeline, self._log],
-                layout=layout(flex="1 1 420px", min_width="0"),
+                layout=layout(flex="1 1 360px", min_width="0"),
             )
             body = ipywidgets.Box(
                 [self._graph, story],
@@ -107,7 +107,8 @@ class WidgetFace:
         if changed:
             self._changes = view.changes
             self._style.value = markup.style_rules(view, self._diagram, self._prefix)
-            self._log.value = markup.live_log_html(view)
+            lines = 10 if markup.is_beside(self._diagram) else 5
+            self._log.value = markup.live_log_html(view, lines=lines)
         self._ticks += 1
         # Running bars grow with time alone; half the rate is plenty for those.
         if changed or self._ticks % 2 == 0:
@@ -125,4 +126,8 @@ class WidgetFace:
 
     def _pressed(self, _: Any) -> None:
         # On some kernels this is another thread: only the loop may touch the run.
-        self._loop.call_soon_threadsafe(self._stop)
+        self._loop.call_soon_threadsafe(self._begin_stop)
+
+    def _begin_stop(self) -> None:
+        self._button.description, self._button.disabled = "Stopping", True
+        self._stop()

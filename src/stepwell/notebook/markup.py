@@ -44,18 +44,26 @@ _CODE = (
     "font-family:var(--jp-code-font-family,ui-monospace,Menlo,Consolas,monospace);"
     "font-size:12px"
 )
-BESIDE = 470.0
+BESIDE = 640.0
+GRAPH_COLUMN = 500.0
 
 
 def is_beside(diagram: Diagram) -> bool:
     """Whether the graph is so narrow and tall that the timeline goes to its right."""
     layout = diagram.layout
-    return layout.width <= BESIDE and layout.height > 150
+    return not layout.across and layout.width <= BESIDE
 
 
 def timeline_width(diagram: Diagram) -> float:
     """The timeline's full size beside or under this graph."""
-    return 940.0 - max(diagram.layout.width, 240.0) if is_beside(diagram) else 920.0
+    if not is_beside(diagram):
+        return 920.0
+    return 960.0 - max(graph_column(diagram), 240.0)
+
+
+def graph_column(diagram: Diagram) -> float:
+    """How wide the graph may be beside its timeline; a wider one is drawn smaller."""
+    return min(diagram.layout.width, GRAPH_COLUMN)
 
 
 def header_html(view: RunView) -> str:
@@ -92,6 +100,8 @@ def count_words(view: RunView, name: str) -> str:
     whole = step.calls + step.queued
     if step.failed:
         return f"{step.failed} failed" if whole > 1 else "failed"
+    if step.lacks:
+        return step.lacks
     if whole < 2:
         return ""
     return str(step.done) if step.done == whole else f"{step.done}/{whole}"
@@ -134,6 +144,9 @@ def style_rules(view: RunView, diagram: Diagram, prefix: str) -> str:
                 f"{here} .count{{background:{light.line};padding:0 6px}}"
                 f'{here} .count::after{{content:"{words}"}}'
             )
+    if view.state == "waiting":
+        pulse = f"animation:{prefix}-pulse 1.4s ease-in-out infinite"
+        rules.append(f".{prefix} .person .box{{{pulse}}}")
     rules.append(
         "@media "
         f"(prefers-reduced-motion:reduce){{.{prefix} .box{{animation:none!important}}}}"
@@ -177,7 +190,7 @@ def log_html(entries: Iterable[Entry], *, earlier: int = 0) -> str:
     return f'<div style="{_CODE};line-height:1.55">{"".join(rows)}</div>'
 
 
-def live_log_html(view: RunView, lines: int = 7) -> str:
+def live_log_html(view: RunView, *, lines: int = 5) -> str:
     """The last lines of the log, in a box of fixed height so that nothing jumps."""
     last = list(view.log)[-lines:]
     return (
@@ -267,8 +280,8 @@ def whole_html(
     if is_beside(diagram):
         body = (
             '<div style="display:flex;flex-flow:row wrap;gap:4px 18px;'
-            "align-items:flex-start;"
-            f'margin-top:6px"><div style="flex:none;max-width:100%">{graph}</div>'
+            'align-items:flex-start;margin-top:6px">'
+            f'<div style="flex:0 1 {graph_column(diagram):.0f}px">{graph}</div>'
             f'<div style="flex:1 1 {width * 0.6:.0f}px;min-width:0">{story}</div></div>'
         )
     else:

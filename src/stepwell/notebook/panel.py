@@ -81,6 +81,7 @@ class RunPanel:
         self._diagram: Diagram | None = None
         self._faces: dict[str, Face] = {}
         self._following: asyncio.Task[None] | None = None
+        self._hurry: asyncio.Future[None]
 
     @property
     def diagram(self) -> Diagram:
@@ -95,6 +96,7 @@ class RunPanel:
     def follow(self) -> None:
         """Begin to read the run's stream; needs the run's event loop."""
         if self._following is None and self._handler is not None:
+            self._hurry = asyncio.get_running_loop().create_future()
             self._following = asyncio.get_running_loop().create_task(
                 self._follow(self._handler), name=f"stepwell panel {self.prefix}"
             )
@@ -131,6 +133,8 @@ class RunPanel:
         """Wait until the run is over and its displays are frozen."""
         self.follow()
         if self._following is not None:
+            if not self._hurry.done():
+                self._hurry.set_result(None)
             await asyncio.wait({self._following})
 
     def _new_face(self, display_id: str) -> Face:
@@ -160,8 +164,20 @@ class RunPanel:
         self._freeze(handler)
 
     async def _read(self, handler: WorkflowHandler) -> None:
+        """Fold the stream, many events at a time where they come fast.
+
+        A callback that had the time to run says that the stream ran dry. Then events
+        may gather for half a frame: a busy run is not disturbed for each of them.
+        """
+        loop = asyncio.get_running_loop()
+        ran_dry = asyncio.Event()
+        loop.call_soon(ran_dry.set)
         async for event in handler.stream_events(expose_internal=True):
             self.view.apply(event)
+            if ran_dry.is_set() and not self._hurry.done():
+                await asyncio.wait({self._hurry}, timeout=PERIOD / 2)
+                ran_dry.clear()
+                loop.call_soon(ran_dry.set)
 
     def _look(self, handler: WorkflowHandler) -> None:
         """Take state and clock from the handler."""

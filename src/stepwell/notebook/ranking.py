@@ -154,7 +154,7 @@ def spread(cells: list[Cell], ranks: list[list[int]]) -> None:
     """Slide cells along their ranks to their neighbours, keeping order and gaps."""
     for rank in ranks:
         _settle(cells, rank, {number: (0.0, 1.0) for number in rank})
-    for sweep in range(48):
+    for sweep in range(90):
         down = sweep % 2 == 0
         for rank in ranks if down else reversed(ranks):
             wishes = {}
@@ -164,7 +164,7 @@ def spread(cells: list[Cell], ranks: list[list[int]]) -> None:
                 if sweep >= 12:
                     near = cell.before + cell.after
                 # Bends that follow each other pull hard: long arrows are straight.
-                pulls = [1.0 if cell.name or cells[n].name else 8.0 for n in near]
+                pulls = [1.0 if cell.name or cells[n].name else 40.0 for n in near]
                 total = sum(pulls)
                 if not near:
                     wishes[number] = (cell.place, 0.5)

@@ -198,7 +198,7 @@ def _node(
             f"</foreignObject>"
         )
     if mark and mark.count:
-        wide = text_width(mark.count, 10.0) + 10
+        wide = text_width(mark.count, 11.0) + 12
         left = right + 7 - wide
         parts.append(
             f'<rect class="pip" x="{_number(left)}" y="{_number(y - 8)}" rx="8" '

@@ -41,7 +41,7 @@ def timeline_svg(
     """
     steps = list(view.steps.values())
     names = [_short(step.name) for step in steps]
-    left = max([text_width(name, 12) for name in names], default=0) + 26
+    left = max([text_width(name, 12) for name in names], default=0) + 32
     notes = [step_words(step) for step in steps]
     right = width - max([text_width(note, 11) for note in notes], default=0) - 18
     right = max(right, left + 120)
@@ -103,12 +103,14 @@ def step_words(step: StepView) -> str:
         parts.append(f"{step.running} running")
     if step.queued:
         parts.append(f"{step.queued} queued")
-    if step.done:
+    if step.done and not step.lacks:
         parts.append(f"{step.done} done" if step.done > 1 or parts else "done")
     if step.failed:
         parts.append(f"{step.failed} failed" if step.failed > 1 or parts else "failed")
     if step.cancelled:
         parts.append(f"{step.cancelled} cancelled")
+    if step.lacks:
+        parts.append(f"has {step.lacks}")
     if step.retries:
         parts.append(f"{step.retries} retried")
     if step.calls and not step.running:

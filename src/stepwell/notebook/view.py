@@ -22,6 +22,7 @@ from stepwell import (
     WorkflowCancelledEvent,
     WorkflowFailedEvent,
     WorkflowIdleEvent,
+    WorkflowStalledError,
     WorkflowTimedOutEvent,
 )
 
@@ -55,6 +56,7 @@ class StepView:
     failed: int = 0
     cancelled: int = 0
     retries: int = 0
+    lacks: str = ""
     seconds: float = 0.0
 
     @property
@@ -69,6 +71,8 @@ class StepView:
             return "failed"
         if self.running:
             return "running"
+        if self.lacks:
+            return "waiting"
         if self.queued:
             return "queued"
         return "done" if self.done else "idle"
@@ -181,6 +185,11 @@ class RunView:
         self.result = result or self.result
         if not self.over:
             return
+        if isinstance(error, WorkflowStalledError):
+            for join in error.report.joins:
+                if join.step in self.steps:
+                    have, need = sum(join.have.values()), sum(join.need.values())
+                    self.steps[join.step].lacks = f"{have} of {need}"
         for call_id in list(self._status):
             if self._status[call_id] in ("queued", "retrying"):
                 self.steps[self._open[call_id].step].queued -= 1
