@@ -7,21 +7,23 @@ A context is a thin face; what stands behind it is the run, reached through the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, cast
 
 from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from stepwell.errors import ContextStateError
 from stepwell.events import Event
 from stepwell.steps import StepCall
-from stepwell.store import InMemoryStateStore, default_state
+from stepwell.store import DictState, InMemoryStateStore, default_state
 
 __all__ = [
     "Context",
     "Door",
 ]
 
-S = TypeVar("S", bound=BaseModel)
+# Without a model in brackets, `Context` has state of no declared shape.
+S = TypeVar("S", bound=BaseModel, default=DictState)
 E = TypeVar("E", bound=Event)
 _MISSING: Any = object()
 

@@ -78,7 +78,7 @@ class EventMeta(ModelMetaclass):
         **kwargs: Any,
     ) -> type:
         """Build the class, quietly where a field is named like a mapping method."""
-        if namespace["__module__"] != __name__:
+        if namespace.get("__module__") != __name__:
             kwargs.setdefault("defer_build", False)
         cls: Any
         names = namespace.get("__annotations__", () if _EAGER else _MAPPING_NAMES)

@@ -8,7 +8,7 @@ and always on. Facts for recovery are kept elsewhere, by `journals`.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -135,6 +135,13 @@ class RunRecord:
     def to_rows(self) -> list[dict[str, Any]]:
         """The calls as dictionaries, oldest first: ready for a table."""
         return [row.to_dict() for row in self._rows]
+
+    def __repr__(self) -> str:
+        """One line for people."""
+        steps = Counter(row.step for row in self._rows)
+        shown = ", ".join(f"{n} {step}" for step, n in steps.items()) or "no calls"
+        dropped = f", {self.dropped_calls} older dropped" if self.dropped_calls else ""
+        return f"<RunRecord: {shown}{dropped}>"
 
     # -- written by the run --------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What a plain `import stepwell` loads, and how long it takes."""
+"""What a plain `import stepwell` loads."""
 
 import os
 import subprocess
@@ -15,8 +15,6 @@ HEAVY = {
     "sentence_transformers",
     "torch",
 }
-LIMIT_MS = 15.0
-TRIES = 40
 
 
 def fresh(code: str) -> str:
@@ -47,23 +45,13 @@ def test_rag_loads_no_vendor_before_it_is_asked_for():
     assert loaded & (HEAVY - {"numpy"}) == set()
 
 
-def test_importing_takes_a_moment_beyond_asyncio_and_pydantic():
-    code = (
-        "import asyncio, time; from pydantic import BaseModel, ConfigDict\n"
+def test_a_plain_import_adds_little_to_asyncio_and_pydantic():
+    # How long it takes is measured in benchmarks/; what could make it slow is here.
+    before = (
+        "import sys, asyncio; from pydantic import BaseModel\n"
         "class Warm(BaseModel): value: int = 0\n"
-        "began = time.perf_counter(); import stepwell\n"
-        "print((time.perf_counter() - began) * 1000)"
+        "there = set(sys.modules)\n"
     )
-    # Other processes only ever make this slower, so the quickest of several
-    # tries is the measurement; it stops at the first that is quick enough.
-    quickest = min_until(LIMIT_MS, (float(fresh(code)) for _ in range(TRIES)))
-    assert quickest < LIMIT_MS, f"import stepwell takes {quickest:.1f} ms"
-
-
-def min_until(enough, values):
-    best = float("inf")
-    for value in values:
-        best = min(best, value)
-        if best < enough:
-            break
-    return best
+    added = fresh(before + "import stepwell; print(*(set(sys.modules) - there))")
+    others = {name for name in added.split() if not name.startswith("stepwell")}
+    assert others <= {"concurrent.futures.thread", "timeit", "random", "secrets"}

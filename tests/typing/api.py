@@ -52,7 +52,8 @@ class Flow(Workflow):
 
 
 @step(workflow=Flow)
-async def extra(ev: Hit) -> None: ...
+async def extra(ctx: Context, ev: Hit | StartEvent) -> None:
+    await ctx.set("topic", ev.topic)
 
 
 class Mine:
