@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event, StepState, StepStateChanged
@@ -88,15 +88,25 @@ class CallRecord:
         return f"<CallRecord {call} {self.status}{shown}>"
 
 
-class _Mark(NamedTuple):
+class _Mark:
     """A change of one call, placed among the events written before it."""
 
-    at: float
-    events_before: int
-    row: CallRecord | None
-    status: str = ""
-    worker: int = -1
-    internal: Event | None = None
+    __slots__ = ("at", "events_before", "internal", "row", "status", "worker")
+
+    def __init__(
+        self,
+        at: float,
+        events_before: int,
+        row: CallRecord | None,
+        internal: Event | None = None,
+    ) -> None:
+        self.at = at
+        self.events_before = events_before
+        self.row = row
+        # The row goes on changing; the mark says how it was.
+        self.status = "" if row is None else row.status
+        self.worker = -1 if row is None else row.worker
+        self.internal = internal
 
 
 class RunRecord:
@@ -213,7 +223,7 @@ class RunRecord:
 
     def _mark(self, at: float, row: CallRecord) -> None:
         if not self._closed:
-            mark = _Mark(at, self._events.end, row, row.status, row.worker)
+            mark = _Mark(at, self._events.end, row)
             self._marks.append(mark)
             if self._waiting:
                 self._wake()
