@@ -16,7 +16,7 @@ from stepwell import (
     present_with,
     step,
 )
-from stepwell.errors import WorkflowRuntimeError
+from stepwell.errors import WorkflowCancelledByUser, WorkflowRuntimeError
 
 
 class Progress(Event):
@@ -168,6 +168,13 @@ async def test_a_cancelled_run_ends_its_stream_with_the_fact():
     await handler.cancel_run()
     assert isinstance((await read(handler))[-1], WorkflowCancelledEvent)
     await handler.cancel_run()
+
+
+async def test_a_cancelled_run_says_why():
+    handler = Counting().run(to=10_000)
+    await handler.cancel_run(reason="it took too long")
+    with pytest.raises(WorkflowCancelledByUser, match="cancelled: it took too long"):
+        await handler
 
 
 async def test_writing_something_else_than_an_event_is_refused():

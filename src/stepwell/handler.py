@@ -175,18 +175,21 @@ class WorkflowHandler:
         self._run.send(event, step)
         return _Nothing()
 
-    async def cancel_run(self, *, timeout: float = 5.0) -> None:
+    async def cancel_run(
+        self, *, timeout: float = 5.0, reason: str = "cancel_run() was called"
+    ) -> None:
         """Stop the run and wait until its steps have stopped.
 
         Never raises for the run; awaiting it then raises `WorkflowCancelledByUser`.
 
         Args:
             timeout: Seconds to wait for steps that are slow to stop.
+            reason: Why, for the message of the error.
         """
         run = self._run
         if run.is_over:
             return
-        run.cancel("cancel_run() was called")
+        run.cancel(reason)
         await asyncio.wait([run.outcome], timeout=timeout)
         if run.outcome.done():
             run.outcome.exception()

@@ -1,6 +1,7 @@
 """The magics in a real kernel: what they make, and what they say when they cannot."""
 
 import ast
+import re
 
 import pytest
 
@@ -203,3 +204,43 @@ def test_a_cell_is_written_as_a_module_that_runs():
     names = {"__name__": "written"}
     exec(compile(text, "greeter.py", "exec"), names)
     assert names["Greeter"]().run_sync(name="ada") == "Hello, Ada"
+
+
+@pytest.mark.parametrize(
+    "magic, line, said",
+    [
+        ("workflow", "StartEvent", "is a name of stepwell itself"),
+        ("event", "StopEvent", "is a name of stepwell itself"),
+        ("workflow", "class", "cannot be the name of a class"),
+        ("workflow", "A --workers 0", "--workers must be at least 1"),
+        ("workflow", "A --timeout -3", "--timeout must be above 0"),
+        ("workflow", "A --into x", "--run, which is missing"),
+        ("workflow", "A --run --into class", "cannot be the name of a variable"),
+    ],
+)
+def test_options_that_could_not_work_are_refused(magic, line, said):
+    with pytest.raises(MagicError, match=said):
+        parse_options(magic, line)
+
+
+def test_a_magic_cell_s_traceback_names_its_own_number(execute):
+    _, bad, number = execute(
+        "%load_ext stepwell",
+        "%%workflow A --run\ndef f(ev: StartEvent) -> StopEvent:\n    1 / 0",
+        "len(In) - 2",
+    )
+    assert f"Cell In[{number.value}], line 3" in strip(bad.error_lines)
+
+
+def test_a_module_that_cannot_be_written_is_one_line(execute):
+    _, bad = execute(
+        "%load_ext stepwell",
+        "%%workflow A --write /nowhere/at/all.py\n"
+        "def f(ev: StartEvent) -> StopEvent: ...",
+    )
+    said = strip(bad.error_lines)
+    assert "/nowhere/at/all.py cannot be written: No such file" in said
+
+
+def strip(lines):
+    return re.sub(r"\x1b\[[\d;]*m", "", "\n".join(lines))

@@ -61,10 +61,12 @@ def rewrite(lines: list[str]) -> list[str]:
         parse_body(body, "<cell>")
     except SyntaxError:
         return ["\n", *lines[1:]]
-    return [f"{tracebacks.REWRITTEN}{found[1]!r}, {found[2].strip()!r}, {body!r})\n"]
+    # The number of the cell is taken here, because IPython counts on before it runs.
+    words = f"{found[1]!r}, {found[2].strip()!r}, {body!r}, {ip.execution_count!r}"
+    return [f"{tracebacks.REWRITTEN}{words})\n"]
 
 
-async def run_cell(magic: str, line: str, body: str) -> Any:
+async def run_cell(magic: str, line: str, body: str, number: int | None = None) -> Any:
     """Run one magic cell; what the rewritten cell awaits.
 
     Returns:
@@ -77,7 +79,8 @@ async def run_cell(magic: str, line: str, body: str) -> Any:
     try:
         given = parse_options(magic, line)
         source = "\n" + body
-        file: str = ip.compile.cache(source, ip.execution_count, raw_code=source)
+        count = ip.execution_count if number is None else number
+        file: str = ip.compile.cache(source, count, raw_code=source)
         tree = parse_body(body, file)
         if magic == "event":
             return await _make_event(ip, given, tree, file)
@@ -109,7 +112,12 @@ async def _make_workflow(
             raise MagicError(
                 f"--write makes a Python module; {path} does not end in .py."
             )
-        path.write_text(module_text(given.name, body), encoding="utf-8")
+        try:
+            path.write_text(module_text(given.name, body), encoding="utf-8")
+        except OSError as error:
+            raise MagicError(
+                f"--write: {path} cannot be written: {error.strerror}."
+            ) from None
     if given.run is None:
         if not given.no_draw:
             show_diagram(made)

@@ -6,7 +6,10 @@ What the options do is in `magics`; how a line is split into words, in `sources`
 from __future__ import annotations
 
 import argparse
+import keyword
 from typing import NoReturn
+
+import stepwell
 
 from .errors import MagicError
 from .sources import split_words
@@ -26,9 +29,32 @@ def parse_options(magic: str, line: str) -> argparse.Namespace:
         MagicError: It has an unknown option, or lacks what it needs.
     """
     given = PARSERS[magic].parse_args(split_words(line))
-    if not given.name.isidentifier():
+    if not _is_name(given.name):
         raise MagicError(f"%%{magic}: {given.name!r} cannot be the name of a class.")
+    if given.name in stepwell.__all__:
+        raise MagicError(
+            f"%%{magic}: {given.name} is a name of stepwell itself, which later cells "
+            "need.",
+            hint="Choose another name.",
+        )
+    if magic == "workflow":
+        _check_workflow(given)
     return given
+
+
+def _check_workflow(given: argparse.Namespace) -> None:
+    if given.workers is not None and given.workers < 1:
+        raise MagicError(f"--workers must be at least 1, not {given.workers}.")
+    if given.timeout is not None and not given.timeout > 0:
+        raise MagicError(f"--timeout must be above 0 seconds, not {given.timeout:g}.")
+    if given.into is not None and given.run is None:
+        raise MagicError("--into keeps the result of --run, which is missing.")
+    if given.into is not None and not _is_name(given.into):
+        raise MagicError(f"--into: {given.into!r} cannot be the name of a variable.")
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
 
 
 def option_names(magic: str) -> list[str]:

@@ -146,7 +146,9 @@ class RunPanel:
 
     def _stop(self) -> None:
         if self._handler is not None:
-            task = asyncio.get_running_loop().create_task(self._handler.cancel_run())
+            task = asyncio.get_running_loop().create_task(
+                self._handler.cancel_run(reason="the Stop button was pressed")
+            )
             _kept.add(task)
             task.add_done_callback(_kept.discard)
 

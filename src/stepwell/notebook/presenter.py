@@ -53,10 +53,10 @@ async def present(handler: WorkflowHandler, outcome: Coroutine[Any, Any, Any]) -
         except asyncio.CancelledError:
             if not interrupted():
                 task.cancel()
-                await asyncio.wait({task})
+                await _ended(task)
                 raise
-            await handler.cancel_run()
-            await asyncio.wait({task})
+            await handler.cancel_run(reason="the cell was interrupted")
+            await _ended(task)
             await _end(room, shown, cell)
             raise _interrupted(handler) from None
     await _end(room, shown, cell)
@@ -65,6 +65,13 @@ async def present(handler: WorkflowHandler, outcome: Coroutine[Any, Any, Any]) -
         tracebacks.install_rag()
         tracebacks.shorten(error)
     return task.result()
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    """Wait for a task, and see its exception, or asyncio would print it later."""
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
 
 
 async def _end(room: _Room, shown: RunPanel | None, cell: str) -> None:

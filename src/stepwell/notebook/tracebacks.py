@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import linecache
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from types import MethodType, TracebackType
@@ -20,6 +21,7 @@ from stepwell import StepwellError
 from .errors import MagicError
 
 _HERE = str(Path(__file__).resolve().parent.parent)
+_PYTHON = sysconfig.get_path("stdlib")
 _ASYNCIO = str(Path(asyncio.__file__).resolve().parent)
 _RED, _DIM, _OFF = "\x1b[31m", "\x1b[2m", "\x1b[0m"
 # How a rewritten magic cell begins; a line nobody wrote is shown to nobody.
@@ -67,6 +69,12 @@ def user_frames(trace: TracebackType | None) -> list[TracebackType]:
     return found
 
 
+def _is_library(part: TracebackType) -> bool:
+    """Whether a frame is of Python's own library or of an installed package."""
+    file = part.tb_frame.f_code.co_filename
+    return file.startswith(_PYTHON) or "site-packages" in file
+
+
 def _short_lines(error: BaseException) -> list[str]:
     """An error of ours: its message, notes, and the user's line it came from."""
     lines = [f"{_RED}{type(error).__name__}{_OFF}: {error}"]
@@ -74,7 +82,8 @@ def _short_lines(error: BaseException) -> list[str]:
     frames = user_frames(error.__traceback__)
     # A magic's mistake is in the line above it, not in any line of Python.
     if frames and not isinstance(error, MagicError):
-        last = traceback.extract_tb(frames[-1], limit=1)[0]
+        mine = [part for part in frames if not _is_library(part)] or frames
+        last = traceback.extract_tb(mine[-1], limit=1)[0]
         if last.line:
             lines.append(
                 f"{_DIM}{_place(last.filename)}line {last.lineno}: {last.line}{_OFF}"

@@ -32,6 +32,11 @@ class Document(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
     id_: str = Field(default_factory=_new_id)
 
+    def __repr__(self) -> str:
+        """One line: where it is from, how long it is, how it begins."""
+        begins = " ".join(self.text[:60].split())
+        return f"<Document {self.id_}: {len(self.text):,} letters, {begins!r}…>"
+
     @property
     def doc_id(self) -> str:
         """The same as `id_`."""
