@@ -37,7 +37,11 @@ def demo(demo_documents):
 
 @pytest.fixture(scope="session")
 def tiny_cross_encoder(tmp_path_factory):
-    """A real cross-encoder of 70 kB with random weights."""
+    """A real cross-encoder of 70 kB with random weights, the same each time.
+
+    The weights are large, so that no two passages get the same score.
+    """
+    torch = pytest.importorskip("torch")
     tokenizers = pytest.importorskip("tokenizers")
     transformers = pytest.importorskip("transformers")
     transformers.utils.logging.disable_progress_bar()
@@ -58,6 +62,7 @@ def tiny_cross_encoder(tmp_path_factory):
         mask_token="[MASK]",
         model_max_length=64,
     ).save_pretrained(folder)
+    torch.manual_seed(7)
     transformers.BertForSequenceClassification(
         transformers.BertConfig(
             vocab_size=300,
@@ -66,6 +71,7 @@ def tiny_cross_encoder(tmp_path_factory):
             num_attention_heads=2,
             intermediate_size=32,
             num_labels=1,
+            initializer_range=1.0,
         )
     ).save_pretrained(folder)
     return folder
