@@ -291,3 +291,22 @@ async def test_cancelling_a_waiting_run_leaves_nothing_behind():
 async def test_waiting_outside_a_step_is_refused():
     with pytest.raises(ContextStateError, match="inside a step"):
         await Context(Asking()).wait_for_event(Approval)
+
+
+async def test_a_task_left_behind_that_waits_does_not_break_the_run():
+    left = []
+
+    class Flow(Workflow):
+        @step
+        async def begin(self, ctx: Context, ev: StartEvent) -> Item:
+            left.append(asyncio.ensure_future(ctx.wait_for_event(Approval)))
+            await asyncio.sleep(0)
+            return Item(n=1)
+
+        @step
+        async def end(self, ev: Item) -> StopEvent:
+            return StopEvent(result=ev.n)
+
+    assert await Flow().run() == 1
+    with pytest.raises(TimeoutError):
+        await left[0]

@@ -148,34 +148,25 @@ class Machine:
         )
 
     def _on_returned(self, fact: CallReturned) -> None:
-        call = self.calls.pop(fact.call_id)
-        value = fact.value
-        if value is None:
-            self._last_silent = (call.spec.name, type(call.event).__name__)
-            self._out.append(CallEnded(call, "done"))
-        elif isinstance(value, list):
-            value = [event for event in value if event is not None]
-            if not value:
-                self._last_silent = (call.spec.name, type(call.event).__name__)
-            wrong = self.plan.wrong_return(call, value)
-            if wrong:
-                return self._fail(fact.at, call, wrong)
-            self._out.append(CallEnded(call, "done", tuple(map(type, value))))
-            for index, event in enumerate(value):
-                branch = Branch(call.call_id, index, call.branch)
-                self._route(fact.at, event, None, call, branch, returned=True)
-                if self.over:
-                    return
-        else:
-            wrong = self.plan.wrong_return(call, (value,))
-            if wrong:
-                return self._fail(fact.at, call, wrong)
-            self._out.append(CallEnded(call, "done", (type(value),)))
-            self._route(fact.at, value, None, call, call.branch, returned=True)
+        call = self._finished(fact.at, fact.call_id)
+        listed = isinstance(fact.value, list)
+        values = fact.value if listed else (fact.value,)
+        events = [event for event in values if event is not None]
+        wrong = self.plan.wrong_return(call, events)
+        if wrong:
+            return self._fail(fact.at, call, wrong)
+        if not events:
+            self._last_silent = (call.spec.name, call.event_name)
+        self._out.append(CallEnded(call, "done", tuple(map(type, events))))
+        for index, event in enumerate(events):
+            branch = Branch(call.call_id, index, call.branch) if listed else call.branch
+            self._route(fact.at, event, None, call, branch, returned=True)
+            if self.over:
+                return
         self._release(fact.at, call)
 
     def _on_failed(self, fact: CallFailed) -> None:
-        call = self.calls.pop(fact.call_id)
+        call = self._finished(fact.at, fact.call_id)
         if fact.retry_in is None:
             return self._fail(fact.at, call, fact.error)
         self._out.append(CallEnded(call, "retrying", error=fact.error))
@@ -184,10 +175,20 @@ class Machine:
         self._release(fact.at, call)
 
     def _on_cancelled(self, fact: CallCancelled) -> None:
-        call = self.calls.pop(fact.call_id)
+        call = self._finished(fact.at, fact.call_id)
         self._out.append(CallEnded(call, "cancelled"))
         error = cancelled(self.plan, f"step `{call.spec.name}` cancelled itself")
         self._end(WorkflowCancelledEvent(), error, "cancelled")
+
+    def _finished(self, at: float, call_id: int) -> StepCall:
+        """Take a call out of the running ones."""
+        if call_id not in self.calls:
+            # A task that the step left behind still waits in its name.
+            waits = [w for w in self._waits.values() if w.call.call_id == call_id]
+            for wait_id in [wait.wait_id for wait in waits] or [0]:
+                self._on_wait_dropped(WaitDropped(at, call_id, wait_id))
+                self._out.append(Resume(wait_id, None))
+        return self.calls.pop(call_id)
 
     def _on_collected(self, fact: EventsCollected) -> None:
         call = self.calls.get(fact.call_id)
@@ -227,9 +228,8 @@ class Machine:
             self._out.append(Publish(fact.asking))
         if fact.timeout is not None:
             wait.timer = self._wake(fact.at + fact.timeout)
-        waits = self._suspended.get(fact.call_id, 0)
-        self._suspended[fact.call_id] = waits + 1
-        if not waits:
+        self._suspended[fact.call_id] = self._suspended.get(fact.call_id, 0) + 1
+        if fact.call_id in self.calls:
             # A call that only waits leaves its worker to others.
             del self.calls[fact.call_id]
             self._release(fact.at, call)

@@ -292,7 +292,10 @@ class Run:
                     if isinstance(error, Exception):
                         return
                     raise
-                self._carry_out(commands, facts[-1].at)
+                try:
+                    self._carry_out(commands, facts[-1].at)
+                except Exception as error:
+                    return self._abort(error)
         finally:
             self._writer = None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
@@ -97,21 +96,6 @@ def noticing_interrupt() -> Iterator[Callable[[], bool]]:
         # Awaits overlap and end in any order: only take back what is still ours.
         if signal.getsignal(signal.SIGINT) is note and before is not None:
             signal.signal(signal.SIGINT, before)
-
-
-def has_nested_loop_patch() -> bool:
-    """Whether the archived nest_asyncio has patched this kernel's event loop."""
-    module = sys.modules.get("nest_asyncio")
-    asyncio = sys.modules.get("asyncio")
-    return module is not None and bool(getattr(asyncio, "_nest_patched", False))
-
-
-def kernel_version() -> tuple[int, ...]:
-    """The version of ipykernel, (0,) where there is none."""
-    found = getattr(sys.modules.get("ipykernel"), "version_info", (0,))
-    with contextlib.suppress(Exception):
-        return tuple(int(part) for part in found[:3])
-    return (0,)
 
 
 def cell_name(file: str) -> str:

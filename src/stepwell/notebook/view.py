@@ -140,7 +140,6 @@ class RunView:
     result: str = ""
     bars: deque[Bar] = field(default_factory=lambda: deque(maxlen=MOST_BARS))
     log: deque[Entry] = field(default_factory=lambda: deque(maxlen=LONGEST_LOG))
-    bars_made: int = 0
     lines_made: int = 0
     changes: int = 0
     _status: dict[int, str] = field(default_factory=dict)
@@ -241,7 +240,6 @@ class RunView:
                     status,
                 )
             )
-            self.bars_made += 1
         self.changes += 1
 
     def _step_changed(self, event: StepStateChanged) -> None:
@@ -277,7 +275,6 @@ class RunView:
         bar = Bar(event.name, event.call_id, event.attempt, event.at)
         bar.event = event.input_event_name
         self.bars.append(bar)
-        self.bars_made += 1
         self._open[event.call_id] = bar
 
     def _close(self, call_id: int, status: str, at: float) -> None:
