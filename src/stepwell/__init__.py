@@ -9,6 +9,7 @@ notebook shows in `stepwell.notebook`.
 import sys as _sys
 from typing import Any as _Any
 
+from stepwell.collect import All, Collect, Take
 from stepwell.context import Context
 from stepwell.errors import (
     ContextSerdeError,
@@ -16,6 +17,7 @@ from stepwell.errors import (
     JournalUnavailable,
     MissingExtraError,
     NoRunningLoopError,
+    StepTimeoutError,
     StepwellError,
     WorkflowCancelledByUser,
     WorkflowConfigurationError,
@@ -30,6 +32,7 @@ from stepwell.events import (
     HumanResponseEvent,
     InputRequiredEvent,
     StartEvent,
+    StepFailedEvent,
     StepState,
     StepStateChanged,
     StopEvent,
@@ -43,10 +46,21 @@ from stepwell.executors import Executor, LocalExecutor
 from stepwell.handler import WorkflowHandler, present_with
 from stepwell.journals import Fact, Journal, MemoryJournal
 from stepwell.record import CallRecord, RunRecord
+from stepwell.resources import (
+    Resource,
+    ResourceConfig,
+    ResourceCycleError,
+    ResourceDefinition,
+    ResourceDescriptor,
+    ResourceError,
+    ResourceFileNotFoundError,
+    ResourceManager,
+)
 from stepwell.retry import (
     ConstantDelayRetryPolicy,
     ExponentialBackoffRetryPolicy,
     RetryCondition,
+    RetryInfo,
     RetryPolicy,
     StopCondition,
     WaitStrategy,
@@ -61,6 +75,7 @@ from stepwell.retry import (
     retry_if_not_exception_type,
     retry_never,
     retry_policy,
+    retry_unless_exception_type,
     stop_after_attempt,
     stop_after_delay,
     stop_all,
@@ -77,14 +92,25 @@ from stepwell.retry import (
     wait_random,
     wait_random_exponential,
 )
-from stepwell.steps import step
+from stepwell.serializers import (
+    BaseSerializer,
+    JsonPickleSerializer,
+    JsonSerializer,
+    PickleSerializer,
+    UnreconstructedException,
+    ValueSerdeError,
+)
+from stepwell.steps import catch_error, step
 from stepwell.store import DictState, InMemoryStateStore
 from stepwell.workflow import Workflow
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "All",
+    "BaseSerializer",
     "CallRecord",
+    "Collect",
     "ConstantDelayRetryPolicy",
     "Context",
     "ContextSerdeError",
@@ -99,20 +125,37 @@ __all__ = [
     "InputRequiredEvent",
     "Journal",
     "JournalUnavailable",
+    "JsonPickleSerializer",
+    "JsonSerializer",
     "LocalExecutor",
     "MemoryJournal",
     "MissingExtraError",
     "NoRunningLoopError",
+    "PickleSerializer",
+    "Resource",
+    "ResourceConfig",
+    "ResourceCycleError",
+    "ResourceDefinition",
+    "ResourceDescriptor",
+    "ResourceError",
+    "ResourceFileNotFoundError",
+    "ResourceManager",
     "RetryCondition",
+    "RetryInfo",
     "RetryPolicy",
     "RunRecord",
     "StartEvent",
+    "StepFailedEvent",
     "StepState",
     "StepStateChanged",
+    "StepTimeoutError",
     "StepwellError",
     "StopCondition",
     "StopEvent",
+    "Take",
     "UnhandledEvent",
+    "UnreconstructedException",
+    "ValueSerdeError",
     "WaitStrategy",
     "Workflow",
     "WorkflowCancelledByUser",
@@ -121,17 +164,25 @@ __all__ = [
     "WorkflowEventNode",
     "WorkflowExternalNode",
     "WorkflowFailedEvent",
+    "WorkflowGenericNode",
     "WorkflowGraph",
     "WorkflowGraphEdge",
+    "WorkflowGraphNode",
     "WorkflowHandler",
     "WorkflowIdleEvent",
+    "WorkflowNodeBase",
+    "WorkflowResourceConfigNode",
+    "WorkflowResourceNode",
     "WorkflowRuntimeError",
     "WorkflowStalledError",
     "WorkflowStepDoesNotExistError",
     "WorkflowStepNode",
+    "WorkflowTestResult",
+    "WorkflowTestRunner",
     "WorkflowTimedOutEvent",
     "WorkflowTimeoutError",
     "WorkflowValidationError",
+    "catch_error",
     "get_workflow_representation",
     "load_ipython_extension",
     "present_with",
@@ -146,6 +197,7 @@ __all__ = [
     "retry_if_not_exception_type",
     "retry_never",
     "retry_policy",
+    "retry_unless_exception_type",
     "step",
     "stop_after_attempt",
     "stop_after_delay",
@@ -166,22 +218,34 @@ __all__ = [
 ]
 
 
+# What only drawing and testing need, by the room it is in.
 _LATE = {
-    "WorkflowEventNode",
-    "WorkflowExternalNode",
-    "WorkflowGraph",
-    "WorkflowGraphEdge",
-    "WorkflowStepNode",
-    "get_workflow_representation",
+    "WorkflowEventNode": "representation",
+    "WorkflowExternalNode": "representation",
+    "WorkflowGenericNode": "representation",
+    "WorkflowGraph": "representation",
+    "WorkflowGraphEdge": "representation",
+    "WorkflowGraphNode": "representation",
+    "WorkflowNodeBase": "representation",
+    "WorkflowResourceConfigNode": "representation",
+    "WorkflowResourceNode": "representation",
+    "WorkflowStepNode": "representation",
+    "WorkflowTestResult": "testing",
+    "WorkflowTestRunner": "testing",
+    "get_workflow_representation": "representation",
 }
 
 
 def __getattr__(name: str) -> _Any:
-    """Load what only drawing needs when it is first asked for."""
-    if name in _LATE:
+    """Load what few programs need when it is first asked for."""
+    if _LATE.get(name) == "representation":
         from stepwell import representation
 
         return getattr(representation, name)
+    if name in _LATE:
+        from stepwell import testing
+
+        return getattr(testing, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

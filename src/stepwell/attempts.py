@@ -7,11 +7,13 @@ numbers; its answer rides in the fact. Waiting the delay out is up to `machine`.
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime
 
+from stepwell.calls import StepCall
+from stepwell.events import StepFailedEvent
 from stepwell.journals.base import CallFailed
-from stepwell.steps import StepCall
 
-__all__ = ["add_note", "failed"]
+__all__ = ["add_note", "failed", "step_failed"]
 
 
 def failed(
@@ -42,6 +44,27 @@ def failed(
             error = _holdable(refused, "the retry policy")
             add_note(error, f"in the retry policy of step `{step}`")
     return CallFailed(now, call.call_id, error, delay)
+
+
+def step_failed(
+    call: StepCall, error: BaseException, at: float, wall: float
+) -> StepFailedEvent:
+    """What the `@catch_error` step of a call is given.
+
+    Args:
+        call: The call that failed for good.
+        error: What its last attempt raised.
+        at: When, in seconds of the run.
+        wall: The time of day at second 0, in epoch seconds.
+    """
+    return StepFailedEvent(
+        step_name=call.spec.name,
+        input_event=call.event,
+        exception=error,
+        attempts=call.attempt,
+        elapsed_seconds=at - call.first_started,
+        failed_at=datetime.fromtimestamp(wall + at, UTC),
+    )
 
 
 def add_note(error: BaseException, note: str) -> None:

@@ -6,8 +6,8 @@ them out that of `run`. The facts they answer are in `journals.base`.
 
 from __future__ import annotations
 
+from stepwell.calls import StepCall
 from stepwell.events import Event, StopEvent
-from stepwell.steps import StepCall
 
 __all__ = [
     "CallEnded",
@@ -20,6 +20,7 @@ __all__ = [
     "Reply",
     "Resume",
     "StartCall",
+    "StopCall",
     "WakeAt",
 ]
 
@@ -32,6 +33,15 @@ class Command:
 
 class StartCall(Command):
     """Perform a call now."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: StepCall) -> None:
+        self.call = call
+
+
+class StopCall(Command):
+    """Cancel a call that runs; its end is reported as any other."""
 
     __slots__ = ("call",)
 

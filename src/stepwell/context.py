@@ -1,25 +1,36 @@
-"""What a step may touch: send, stream, collect, and the store.
+"""What a step may touch: send, stream, collect, wait, and the store.
 
 A context is a thin face; what stands behind it is the run, reached through the
-`Door` below. The data of the store lives in `store`.
+`Door` below. The data of the store lives in `store`; the form in which a context
+is saved, in `snapshots`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import warnings
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, cast
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from stepwell.errors import ContextStateError
-from stepwell.events import Event
-from stepwell.steps import StepCall
+from stepwell.calls import StepCall
+from stepwell.errors import ContextStateError, WorkflowRuntimeError
+from stepwell.events import Event, StopEvent
+from stepwell.plan import Plan
+from stepwell.retry import RetryInfo
+from stepwell.serializers import BaseSerializer, JsonSerializer
+from stepwell.snapshots import dump, load
+from stepwell.state import Snapshot
 from stepwell.store import DictState, InMemoryStateStore, default_state
 
 __all__ = [
     "Context",
     "Door",
+    "current_call",
 ]
 
 # Without a model in brackets, `Context` has state of no declared shape.
@@ -59,6 +70,33 @@ class Door(Protocol):
         """Join events."""
         ...
 
+    @property
+    def now(self) -> float:
+        """Seconds since the run began."""
+        ...
+
+    @property
+    def wall(self) -> float:
+        """The time of day at that moment, in epoch seconds."""
+        ...
+
+    @property
+    def outcome(self) -> asyncio.Future[StopEvent]:
+        """The stop event, once there is one."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """What is left to do."""
+        ...
+
+    def cancel_step(self, step: str, call: StepCall | None) -> None:
+        """Stop all other calls of a step."""
+        ...
+
+    async def run_child(self, handler: Any, call: StepCall) -> StopEvent:
+        """Follow a workflow that a step started, to its end."""
+        ...
+
     async def wait(
         self,
         call: StepCall,
@@ -71,9 +109,26 @@ class Door(Protocol):
         ...
 
 
-class _HasState(Protocol):
+class _Owner(Protocol):
+    """What a context needs of its workflow."""
+
     @property
     def state_type(self) -> type[BaseModel]: ...
+
+    @property
+    def serializer(self) -> BaseSerializer | None: ...
+
+    def compile(self) -> Plan: ...
+
+
+class _Runnable(Protocol):
+    def run(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+# The context and the call of the step that runs here.
+current_call: ContextVar[tuple[Context[Any], StepCall] | None] = ContextVar(
+    "stepwell_current_call", default=None
+)
 
 
 class Context(Generic[S]):
@@ -85,25 +140,115 @@ class Context(Generic[S]):
 
     Args:
         workflow: The workflow whose state the context holds.
+        previous_context: What `to_dict` gave, to go on from.
+        serializer: Turns saved values back; by default the workflow's own.
+
+    Raises:
+        ContextSerdeError: `previous_context` cannot be read.
     """
 
-    __slots__ = ("_call", "_door", "_store")
+    __slots__ = ("_call", "_door", "_left", "_owner", "_store")
 
-    def __init__(self, workflow: _HasState) -> None:
+    def __init__(
+        self,
+        workflow: _Owner,
+        previous_context: Mapping[str, Any] | None = None,
+        serializer: BaseSerializer | None = None,
+    ) -> None:
         if isinstance(workflow, type):
             raise ContextStateError(
                 f"Context takes a workflow, not the class {workflow.__name__}.",
                 hint=f"Write Context({workflow.__name__}()).",
             )
-        state = default_state(workflow.state_type)
+        self._owner = workflow
+        self._left: Snapshot | None = None
+        if previous_context is None:
+            state = default_state(workflow.state_type)
+        else:
+            state, self._left = load(
+                previous_context,
+                workflow.compile(),
+                serializer or workflow.serializer,
+            )
         self._store = cast("InMemoryStateStore[S]", InMemoryStateStore(state))
         self._door: Door | None = None
         self._call: StepCall | None = None
+
+    @classmethod
+    def from_dict(
+        cls,
+        workflow: _Owner,
+        data: Mapping[str, Any],
+        serializer: BaseSerializer | None = None,
+    ) -> Context[S]:
+        """The context that `to_dict` saved.
+
+        Where the run was still going on, `workflow.run(ctx=…)` goes on with it: no
+        start event is sent, and steps that were at work begin again, so what they
+        had done by then is done twice.
+
+        Args:
+            workflow: The workflow it belonged to; its steps may have changed since.
+            data: What `to_dict` gave.
+            serializer: Turns values back; by default the workflow's own, else JSON,
+                which makes no class but those of the workflow's graph and of modules
+                that are loaded.
+
+        Raises:
+            ContextSerdeError: The data is no saved context, or of another version, or
+                does not fit the workflow; the message says where.
+        """
+        return cls(workflow, data, serializer)
+
+    def to_dict(
+        self, serializer: BaseSerializer | None = None, *, include_state: bool = True
+    ) -> dict[str, Any]:
+        """The state, and what the run has left to do, as data that JSON can hold.
+
+        Works before a run, while it goes on, and after its end. A run that was
+        cancelled counts as still going on, so that it can be resumed.
+
+        Args:
+            serializer: Turns values into text; by default the workflow's own, else
+                JSON.
+            include_state: Whether to save the state as well.
+
+        Raises:
+            ContextSerdeError: A value cannot be saved; the message names the key, or
+                the step and the event. Also a ValueError.
+        """
+        left = self._left
+        if self._door is not None:
+            left = self._door.snapshot()
+        return dump(
+            self._store.current,
+            left or Snapshot(is_running=False),
+            serializer or self._owner.serializer or JsonSerializer(),
+            include_state=include_state,
+        )
+
+    @staticmethod
+    def get_step_context() -> Context[Any]:
+        """The context of the step that is running here, for code it calls.
+
+        Raises:
+            WorkflowRuntimeError: No step is.
+        """
+        found = current_call.get()
+        if found is None:
+            raise WorkflowRuntimeError(
+                "Context.get_step_context() was called outside of a step.",
+                hint="Call it in a step, or in code that a step calls.",
+            )
+        ctx, call = found
+        return ctx.for_call(call)
 
     def for_call(self, call: StepCall) -> Context[S]:
         """The face of this context that one call gets; they share the store."""
         face: Context[S] = Context.__new__(Context)
         face._store = self._store
+        face._owner = self._owner
+        face._left = None
         face._door = self._door
         face._call = call
         return face
@@ -120,6 +265,12 @@ class Context(Generic[S]):
                 hint="Await that run first, or start this one without ctx=….",
             )
         self._door = door
+        self._left = None
+
+    def take_left(self) -> Snapshot | None:
+        """What an earlier run left to do, if this context was saved during one."""
+        left = self._left
+        return left if left is not None and left.is_running else None
 
     @property
     def store(self) -> InMemoryStateStore[S]:
@@ -128,8 +279,10 @@ class Context(Generic[S]):
 
     @property
     def is_running(self) -> bool:
-        """Whether the context's run has begun and not ended."""
-        return self._door is not None and not self._door.is_over
+        """Whether a run goes on, or was saved going on and not yet taken up."""
+        if self._door is None:
+            return self.take_left() is not None
+        return not self._door.is_over
 
     async def get(self, key: str, default: Any = _MISSING) -> Any:
         """The value that `set` kept under `key`; the same as `store.get`.
@@ -188,16 +341,11 @@ class Context(Generic[S]):
             of `expected`; within a class in the order of arrival, or of the list
             they were returned in. Events beyond the set stay for the next one.
         """
-        if self._call is None:
-            raise ContextStateError(
-                "ctx.collect_events works inside a step only.",
-                hint="Call it on the context that the step gets as parameter.",
-            )
-        door = self._run("collect_events")
+        call, door = self._inside("collect_events"), self._run("collect_events")
         classes: Any = expected
         if not isinstance(expected, list):
             classes = [expected] if isinstance(expected, type) else list(expected)
-        return door.collect(self._call, ev, classes, buffer_id or "default")
+        return door.collect(call, ev, classes, buffer_id or "default")
 
     async def wait_for_event(
         self,
@@ -225,13 +373,9 @@ class Context(Generic[S]):
         Raises:
             TimeoutError: The event did not come in time.
         """
-        if self._call is None:
-            raise ContextStateError(
-                "ctx.wait_for_event works inside a step only.",
-                hint="Call it on the context that the step gets as parameter.",
-            )
-        event = await self._run("wait_for_event").wait(
-            self._call, event_type, waiter_event, requirements or {}, timeout
+        call, door = self._inside("wait_for_event"), self._run("wait_for_event")
+        event = await door.wait(
+            call, event_type, waiter_event, requirements or {}, timeout
         )
         if event is None:
             raise TimeoutError(
@@ -239,9 +383,81 @@ class Context(Generic[S]):
             )
         return cast("E", event)
 
+    def retry_info(self) -> RetryInfo:
+        """Where the step stands in its attempts, and what the last one raised."""
+        call, door = self._inside("retry_info"), self._run("retry_info")
+        if call.attempt == 1:
+            return RetryInfo(0, 0.0, None, None)
+        failed_at = datetime.fromtimestamp(door.wall + call.last_failed, UTC)
+        elapsed = max(0.0, door.now - call.first_started)
+        return RetryInfo(call.attempt - 1, elapsed, call.last_error, failed_at)
+
+    def cancel_step(self, step: str) -> None:
+        """Stop every other call of a step: queued, delayed, waiting or running.
+
+        The run goes on; nothing more comes from those calls. May be called from a
+        thread.
+
+        Raises:
+            WorkflowStepDoesNotExistError: There is no step of that name.
+        """
+        self._run("cancel_step").cancel_step(step, self._call)
+
+    async def run(self, workflow: _Runnable, **kwargs: Any) -> Any:
+        """Run another workflow inside this step, and give its result.
+
+        Its events show on this run's stream, save for its stop event; what is sent
+        to this run and taken by its steps reaches them. It ends with this step, and
+        while it waits for a person, this run's clock stands still too.
+
+        Args:
+            workflow: A workflow; it has a state of its own.
+            **kwargs: As for `workflow.run`.
+
+        Raises:
+            Exception: What its run raises.
+        """
+        call, door = self._inside("run"), self._run("run")
+        if isinstance(workflow, type) or not hasattr(workflow, "run"):
+            shown = getattr(workflow, "__name__", repr(workflow))
+            raise ContextStateError(
+                f"ctx.run takes a workflow, not {shown}.",
+                hint=f"Write await ctx.run({shown}(), …).",
+            )
+        stop = await door.run_child(workflow.run(**kwargs), call)
+        return stop.result if type(stop) is StopEvent else stop
+
+    def get_result(self) -> Any:
+        """The result of the context's run, once it is over. Deprecated.
+
+        Raises:
+            ContextStateError: The run is not over.
+        """
+        warnings.warn(
+            "Context.get_result() is deprecated: await the handler instead.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        outcome = self._run("get_result").outcome
+        if not outcome.done():
+            raise ContextStateError(
+                "ctx.get_result() was called before the run was over.",
+                hint="Await the handler: result = await workflow.run(…).",
+            )
+        stop = outcome.result()
+        return stop.result if type(stop) is StopEvent else stop
+
     async def running_steps(self) -> list[str]:
         """Names of the steps that have calls running, in the order declared."""
         return self._run("running_steps").running_steps
+
+    def _inside(self, asked: str) -> StepCall:
+        if self._call is None:
+            raise ContextStateError(
+                f"ctx.{asked} works inside a step only.",
+                hint="Call it on the context that the step gets as parameter.",
+            )
+        return self._call
 
     def _run(self, asked: str) -> Door:
         if self._door is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from stepwell.calls import StepCall
 from stepwell.errors import (
     JoinReport,
     StallReport,
@@ -18,9 +19,15 @@ from stepwell.errors import (
 from stepwell.events import Event
 from stepwell.joins import Join
 from stepwell.plan import Plan
-from stepwell.steps import StepSpec
+from stepwell.signature import StepSpec
 
-__all__ = ["cancelled", "check_expected", "diagnose", "time_is_up"]
+__all__ = [
+    "cancelled",
+    "check_expected",
+    "diagnose",
+    "time_is_up",
+    "too_many_visits",
+]
 
 
 def diagnose(
@@ -86,6 +93,21 @@ def cancelled(plan: Plan, reason: str) -> WorkflowCancelledByUser:
     """The error of a run that was stopped."""
     return WorkflowCancelledByUser(
         f"{plan.name} was cancelled: {reason}.", workflow=plan.name
+    )
+
+
+def too_many_visits(plan: Plan, call: StepCall) -> WorkflowRuntimeError:
+    """The error of a step that went round more often than it may."""
+    spec = call.spec
+    return WorkflowRuntimeError(
+        f"step `{spec.name}` of {plan.name} was to start for the "
+        f"{(spec.max_visits or 0) + 1}th time in one run, and max_visits is "
+        f"{spec.max_visits}.",
+        hint="Give the loop a way out: a counter in the event or the state, and a "
+        "StopEvent; or raise max_visits.",
+        workflow=plan.name,
+        step=spec.name,
+        event=call.event_name,
     )
 
 

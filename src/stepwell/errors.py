@@ -12,6 +12,7 @@ run as itself, with a note saying which step, event and attempt it came from.
     │   └── WorkflowStepDoesNotExistError  send_event(step=…) named no such step
     ├── WorkflowTimeoutError           the run's time is up (also TimeoutError)
     │   └── WorkflowStalledError       nothing can ever happen again
+    ├── StepTimeoutError               one attempt at a step took too long (same)
     ├── WorkflowCancelledByUser        the run was cancelled from outside
     ├── ContextStateError              a context was used at the wrong moment
     ├── ContextSerdeError              a context could not be saved or restored
@@ -31,6 +32,7 @@ __all__ = [
     "MissingExtraError",
     "NoRunningLoopError",
     "StallReport",
+    "StepTimeoutError",
     "StepwellError",
     "WorkflowCancelledByUser",
     "WorkflowConfigurationError",
@@ -96,6 +98,10 @@ class WorkflowStepDoesNotExistError(WorkflowRuntimeError):
 
 class WorkflowTimeoutError(StepwellError, TimeoutError):
     """A run took longer than its workflow's `timeout` allows."""
+
+
+class StepTimeoutError(StepwellError, TimeoutError):
+    """One attempt at a step took longer than its `@step(timeout=…)` allows."""
 
 
 class WorkflowCancelledByUser(StepwellError):

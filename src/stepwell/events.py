@@ -12,6 +12,7 @@ import sys
 import warnings
 import weakref
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "HumanResponseEvent",
     "InputRequiredEvent",
     "StartEvent",
+    "StepFailedEvent",
     "StepState",
     "StepStateChanged",
     "StopEvent",
@@ -254,6 +256,22 @@ class WorkflowFailedEvent(StopEvent):
     exception: BaseException
     attempts: int = 1
     elapsed_seconds: float = 0.0
+
+
+class StepFailedEvent(Event):
+    """A step failed for good; given to the `@catch_error` step that covers it.
+
+    `attempts` counts from 1, `elapsed_seconds` from the first attempt's start;
+    `failed_at` has UTC as its time zone. `input_event` is what the step was given:
+    an event, or a list or tuple of them.
+    """
+
+    step_name: str
+    input_event: Any
+    exception: BaseException
+    attempts: int = 1
+    elapsed_seconds: float = 0.0
+    failed_at: datetime
 
 
 class WorkflowIdleEvent(Event):

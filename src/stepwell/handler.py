@@ -7,14 +7,15 @@ register themselves with `present_with`, so that this file knows none of them.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
-from stepwell.context import Context
+from stepwell.context import Context, current_call
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event, StopEvent
 from stepwell.record import RunRecord
-from stepwell.run import GRACE, Run, inside_step
+from stepwell.run import GRACE, Run
 
 __all__ = ["Presenter", "WorkflowHandler", "present_with"]
 
@@ -56,7 +57,7 @@ class WorkflowHandler:
     def __await__(self) -> Generator[Any, Any, Any]:
         """Wait for the result."""
         outcome = self._outcome()
-        if _presenter is None or inside_step.get():
+        if _presenter is None or current_call.get() is not None:
             return outcome.__await__()
         return _presenter(self, outcome).__await__()
 
@@ -194,10 +195,44 @@ class WorkflowHandler:
         if run.outcome.done():
             run.outcome.exception()
 
+    def takes(self, event: Event) -> bool:
+        """Whether a step of the run accepts an event, or waits for one like it."""
+        return self._run.takes(event)
+
+    # -- as elsewhere, deprecated ------------------------------------------------
+
+    def done(self) -> bool:
+        """Deprecated: `is_done()`."""
+        _deprecated("done()", "is_done()")
+        return self.is_done()
+
+    def cancel(self) -> None:
+        """Deprecated: `await cancel_run()`, which also waits for the steps to stop."""
+        _deprecated("cancel()", "await handler.cancel_run()")
+        self._run.cancel("cancel() was called")
+
+    def cancelled(self) -> bool:
+        """Deprecated: `status == "cancelled"`."""
+        _deprecated("cancelled()", 'status == "cancelled"')
+        return self.status == "cancelled"
+
+    def exception(self) -> BaseException | None:
+        """Deprecated: `error`."""
+        _deprecated("exception()", "error")
+        return self.error
+
     def __repr__(self) -> str:
         """One line for people: workflow, status, time."""
         state = f"{self.status}, {self.elapsed:.1f} s"
         return f"<WorkflowHandler {self.run_id}: {state}>"
+
+
+def _deprecated(old: str, new: str) -> None:
+    warnings.warn(
+        f"WorkflowHandler.{old} is deprecated: use {new}.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 def _value(stop: StopEvent) -> Any:

@@ -1,24 +1,28 @@
-"""What is waited for inside a run: events for a join, and events for a call.
+"""Events that wait for others inside a run, until a set of them is whole.
 
-Plain data that `machine` keeps and changes; nothing here decides.
+For `ctx.collect_events` and for steps with several event parameters. Plain data
+that `machine` keeps and changes; lists of events are gathered in `calls`.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from stepwell.calls import Branch
 from stepwell.events import Event
-from stepwell.steps import Branch, StepCall, StepSpec
+from stepwell.signature import StepSpec
 
-__all__ = ["Join", "Wait"]
+__all__ = ["Join"]
 
 
 class Join:
-    """Events that one `collect_events` has gathered so far.
+    """Events of one set, as far as they have come.
 
     Attributes:
+        step: The step that waits for the set.
+        buffer_id: Tells joins of one step apart; empty for its event parameters.
+        expected: The classes of the set, one entry an event.
         missing: How many events the next whole set still lacks.
         have: The events kept, by class, with the branch each came on.
         need: How many of each class make a set.
@@ -50,6 +54,10 @@ class Join:
         if len(held) <= self.need[kind]:
             self.missing -= 1
 
+    def rest(self) -> list[Event]:
+        """What is kept, by class."""
+        return [event for held in self.have.values() for _, event in held]
+
     @property
     def lacking(self) -> list[type[Event]]:
         """The classes of which a begun set lacks events; none if nothing has come."""
@@ -73,44 +81,3 @@ def _in_order(taken: list[tuple[Branch | None, Event]]) -> deque[Event]:
     if len(fanouts) == 1 and None not in fanouts:
         taken.sort(key=lambda pair: pair[0].index if pair[0] else 0)
     return deque(event for _, event in taken)
-
-
-class Wait:
-    """A call that is suspended until an event comes.
-
-    Attributes:
-        wait_id: Number of the wait within the run.
-        call: The call that waits.
-        kind: The class of event it waits for.
-        requirements: Values that fields of the event must have.
-        asks: Whether it asked somebody with an event of its own.
-        timer: The timer that ends it, 0 for none.
-    """
-
-    __slots__ = ("asks", "call", "kind", "requirements", "timer", "wait_id")
-
-    def __init__(
-        self,
-        wait_id: int,
-        call: StepCall,
-        kind: type[Event],
-        requirements: Mapping[str, Any],
-    ) -> None:
-        self.wait_id = wait_id
-        self.call = call
-        self.kind = kind
-        self.requirements = requirements
-        self.asks = False
-        self.timer = 0
-
-    def fits(self, event: Event) -> bool:
-        """Whether this is an event it waits for."""
-        # isinstance, so that a class whose cell was run again still fits.
-        kind = type(event)
-        same = kind is self.kind or (
-            isinstance(event, self.kind) and issubclass(self.kind, kind)
-        )
-        return same and all(
-            getattr(event, name, None) == value
-            for name, value in self.requirements.items()
-        )

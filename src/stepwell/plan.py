@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from stepwell.calls import StepCall
 from stepwell.errors import (
     WorkflowConfigurationError,
     WorkflowRuntimeError,
@@ -29,7 +30,7 @@ from stepwell.events import (
     StopEvent,
 )
 from stepwell.graph import accepts, find_problems, same_class
-from stepwell.steps import StepCall, StepSpec
+from stepwell.signature import StepSpec
 from stepwell.store import DictState
 
 __all__ = ["Plan", "Route"]
@@ -85,7 +86,9 @@ class Plan:
         for index, spec in enumerate(self.steps):
             spec.index = index
         self._routes: dict[type[Event], Route] = {}
-        self._sound: set[bool] = set()
+        self._gatherers: dict[int, tuple[StepSpec, ...]] = {}
+        self._catchers = _catchers(self.steps)
+        self._sound: set[tuple[bool, frozenset[str]]] = set()
         self._allowed: dict[tuple[int, type[Event]], bool] = {}
         self.hears_people = any(
             issubclass(kind, HumanResponseEvent) for s in steps for kind in s.accepts
@@ -104,6 +107,43 @@ class Plan:
             found = self._routes[kind] = Route(kind, takers)
         return found
 
+    def catcher(self, spec: StepSpec) -> StepSpec | None:
+        """The `@catch_error` step that is called when this one fails for good."""
+        return self._catchers.get(spec.index)
+
+    def gatherers(self, spec: StepSpec) -> tuple[StepSpec, ...]:
+        """The steps that take as a list what becomes of a list this step returns.
+
+        Worked out from the signatures: where the list's events lead, through how
+        many lists opened on the way and closed again by others.
+        """
+        found = self._gatherers.get(spec.index)
+        if found is None:
+            found = self._gatherers[spec.index] = tuple(self._gathering(spec))
+        return found
+
+    def _gathering(self, spec: StepSpec) -> list[StepSpec]:
+        found: dict[StepSpec, None] = {}
+        edge = [(kind, 1) for kind in spec.listed or spec.bare]
+        seen: set[tuple[type[Event], int]] = set()
+        while edge:
+            kind, depth = edge.pop()
+            if (kind, depth) in seen or depth > len(self.steps):
+                continue
+            seen.add((kind, depth))
+            for taker in self.route(kind).takers:
+                inside = depth
+                if taker.collect is not None:
+                    inside -= 1
+                    if not inside:
+                        found[taker] = None
+                        continue
+                for maker in (taker, self.catcher(taker)):
+                    if maker is not None:
+                        edge += [(k, inside) for k in maker.bare]
+                        edge += [(k, inside + 1) for k in maker.listed]
+        return sorted(found, key=lambda taker: taker.index)
+
     def may_return(self, spec: StepSpec, kind: type[Event]) -> bool:
         """Whether a step's annotation allows it to return this class."""
         key = (spec.index, kind)
@@ -111,6 +151,25 @@ class Plan:
         if found is None:
             found = self._allowed[key] = any(issubclass(kind, r) for r in spec.returns)
         return found
+
+    def check_step(
+        self, step: str, source: str | None, event: str | None = None
+    ) -> StepSpec:
+        """The step of this name.
+
+        Raises:
+            WorkflowStepDoesNotExistError: There is none; the message names what is.
+        """
+        spec = self.by_name.get(step)
+        if spec is None:
+            raise WorkflowStepDoesNotExistError(
+                f"{self.name} has no step {step!r}; it has: "
+                f"{', '.join(self.by_name)}.{did_you_mean(step, self.by_name)}",
+                workflow=self.name,
+                step=source,
+                event=event,
+            )
+        return spec
 
     def check_sent(
         self,
@@ -144,13 +203,7 @@ class Plan:
         route = self.route(kind)
         where: Any = {"workflow": self.name, "step": source, "event": kind.__name__}
         if step is not None:
-            spec = self.by_name.get(step)
-            if spec is None:
-                raise WorkflowStepDoesNotExistError(
-                    f"{self.name} has no step {step!r}; it has: "
-                    f"{', '.join(self.by_name)}.{did_you_mean(step, self.by_name)}",
-                    **where,
-                )
+            spec = self.check_step(step, source, kind.__name__)
             if spec not in route.takers:
                 raise WorkflowRuntimeError(
                     f"step `{step}` does not accept {kind.__name__}; it accepts "
@@ -195,7 +248,7 @@ class Plan:
             where: Any = {
                 "workflow": self.name,
                 "step": spec.name,
-                "event": type(call.event).__name__,
+                "event": call.event_name,
                 "attempt": call.attempt,
             }
             if not isinstance(value, Event):
@@ -222,6 +275,45 @@ class Plan:
                     **where,
                 )
         return None
+
+    def start_event(
+        self, given: StartEvent | None, fields: dict[str, Any]
+    ) -> StartEvent:
+        """The start event of a run: the one given, or one made of fields.
+
+        Raises:
+            WorkflowRuntimeError: The fields make none, or it starts other workflows.
+            ValueError: It is no start event.
+        """
+        kind = self.start_class
+        if given is None:
+            try:
+                return kind(**fields)
+            except ValidationError as error:
+                wrong = "; ".join(
+                    f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
+                    for e in error.errors()
+                )
+                raise WorkflowRuntimeError(
+                    f"the arguments of {self.name}.run() do not make a "
+                    f"{kind.__name__}: {wrong}.",
+                    hint=f"It takes: {', '.join(kind.model_fields) or 'any fields'}.",
+                    workflow=self.name,
+                    event=kind.__name__,
+                ) from None
+        if not isinstance(given, StartEvent):
+            raise ValueError(
+                f"start_event must be a StartEvent, not {type(given).__name__}"
+            )
+        if not self.route(type(given)).takers:
+            raise WorkflowRuntimeError(
+                f"{self.name} starts from {kind.__name__}, not from "
+                f"{type(given).__name__}.",
+                hint=f"Pass start_event={kind.__name__}(…).",
+                workflow=self.name,
+                event=type(given).__name__,
+            )
+        return given
 
     # -- checks ------------------------------------------------------------
 
@@ -299,17 +391,23 @@ class Plan:
                 )
         return chosen or DictState
 
-    def check(self, *, outside: bool = False) -> None:
+    def check(
+        self, *, outside: bool = False, skip: frozenset[str] = frozenset()
+    ) -> None:
         """Refuse a graph with problems.
+
+        Args:
+            outside: Whether events may come from outside the steps.
+            skip: Names of the checks to pass over.
 
         Raises:
             WorkflowValidationError: Naming all of them.
         """
-        if outside in self._sound:
+        if (outside, skip) in self._sound:
             return
-        found = find_problems(self.steps, outside=outside)
+        found = find_problems(self.steps, outside=outside, skip=skip)
         if not found:
-            self._sound.add(outside)
+            self._sound.add((outside, skip))
         else:
             lines = "\n".join(f"  - {problem}" for problem in found)
             raise WorkflowValidationError(
@@ -318,6 +416,20 @@ class Plan:
                 "Workflow(disable_validation=True).",
                 workflow=self.name,
             )
+
+
+def _catchers(steps: Sequence[StepSpec]) -> dict[int, StepSpec]:
+    """The step that is called for each failing one, by the latter's index."""
+    found: dict[int, StepSpec] = {}
+    # Those that name steps first; what is left goes to the one that names none.
+    for catcher in sorted(
+        (s for s in steps if s.catches_errors), key=lambda s: s.for_steps is None
+    ):
+        for spec in steps:
+            covered = catcher.for_steps is None or spec.name in catcher.for_steps
+            if covered and not spec.catches_errors:
+                found.setdefault(spec.index, catcher)
+    return found
 
 
 def _families(kinds: Iterable[type[Event]]) -> list[type[Event]]:

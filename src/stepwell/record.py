@@ -12,9 +12,9 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Generic, TypeVar
 
+from stepwell.calls import StepCall
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event, StepState, StepStateChanged
-from stepwell.steps import StepCall
 
 __all__ = ["CALLS_KEPT", "EVENTS_KEPT", "CallRecord", "RunRecord"]
 
@@ -61,7 +61,7 @@ class CallRecord:
         self.step = call.spec.name
         self.worker = call.worker
         self.attempt = call.attempt
-        self.input = type(call.event).__name__
+        self.input = call.event_name
         self.started: float | None = None
         self.ended: float | None = None
         self.status = "queued"

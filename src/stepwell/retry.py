@@ -12,13 +12,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Protocol, runtime_checkable
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
     "ConstantDelayRetryPolicy",
     "ExponentialBackoffRetryPolicy",
     "RetryCondition",
+    "RetryInfo",
     "RetryPolicy",
     "StopCondition",
     "WaitStrategy",
@@ -33,6 +34,7 @@ __all__ = [
     "retry_if_not_exception_type",
     "retry_never",
     "retry_policy",
+    "retry_unless_exception_type",
     "stop_after_attempt",
     "stop_after_delay",
     "stop_all",
@@ -54,6 +56,22 @@ _Seconds = float | timedelta
 _Errors = type[BaseException] | tuple[type[BaseException], ...]
 
 
+class RetryInfo(NamedTuple):
+    """Where a step stands in its attempts; given by `ctx.retry_info()`.
+
+    Attributes:
+        retry_number: 0 in the first attempt, 1 in the first retry.
+        elapsed_seconds: Since the first attempt began; 0 in the first attempt.
+        last_exception: What the attempt before raised, None in the first.
+        last_failed_at: When it did, with UTC as time zone; None in the first.
+    """
+
+    retry_number: int
+    elapsed_seconds: float
+    last_exception: BaseException | None
+    last_failed_at: datetime | None
+
+
 @runtime_checkable
 class RetryPolicy(Protocol):
     """Decides after each failure of a step."""
@@ -64,12 +82,12 @@ class RetryPolicy(Protocol):
         """Say how long to wait before the next attempt.
 
         Args:
-            elapsed_time: _Seconds since the first attempt began.
+            elapsed_time: Seconds since the first attempt began.
             attempts: Attempts that failed so far, counted from 1.
             error: What the last attempt raised.
 
         Returns:
-            _Seconds to wait, or None to give up.
+            Seconds to wait, or None to give up.
         """
         ...
 
@@ -109,7 +127,7 @@ class WaitStrategy:
         self._delay = delay
 
     def __call__(self, attempts: int) -> float:
-        """_Seconds to wait after `attempts` earlier failures, from 0."""
+        """Seconds to wait after `attempts` earlier failures, from 0."""
         return max(0.0, self._delay(attempts))
 
     def __add__(self, other: WaitStrategy) -> WaitStrategy:
@@ -145,24 +163,27 @@ class StopCondition:
 
 
 def retry_if_exception(predicate: Callable[[BaseException], bool]) -> RetryCondition:
-    """_Errors for which `predicate` is true."""
+    """Errors for which `predicate` is true."""
     return RetryCondition(predicate)
 
 
 def retry_if_exception_type(exception_types: _Errors = Exception) -> RetryCondition:
-    """_Errors of these classes."""
+    """Errors of these classes."""
     return RetryCondition(lambda error: isinstance(error, exception_types))
 
 
 def retry_if_not_exception_type(exception_types: _Errors) -> RetryCondition:
-    """_Errors of other classes than these."""
+    """Errors of other classes than these."""
     return RetryCondition(lambda error: not isinstance(error, exception_types))
+
+
+retry_unless_exception_type = retry_if_not_exception_type
 
 
 def retry_if_exception_message(
     message: str | None = None, match: str | re.Pattern[str] | None = None
 ) -> RetryCondition:
-    """_Errors whose text is `message`, or holds a match of the pattern `match`.
+    """Errors whose text is `message`, or holds a match of the pattern `match`.
 
     Raises:
         ValueError: Not exactly one of the two was given.
@@ -177,13 +198,13 @@ def retry_if_exception_message(
 def retry_if_not_exception_message(
     message: str | None = None, match: str | re.Pattern[str] | None = None
 ) -> RetryCondition:
-    """_Errors whose text is another one; see `retry_if_exception_message`."""
+    """Errors whose text is another one; see `retry_if_exception_message`."""
     same = retry_if_exception_message(message, match)
     return RetryCondition(lambda error: not same(error))
 
 
 def retry_if_exception_cause_type(exception_types: _Errors) -> RetryCondition:
-    """_Errors that were raised `from` one of these classes, however far back."""
+    """Errors that were raised `from` one of these classes, however far back."""
 
     def caused(error: BaseException) -> bool:
         seen: set[int] = set()
@@ -199,12 +220,12 @@ def retry_if_exception_cause_type(exception_types: _Errors) -> RetryCondition:
 
 
 def retry_any(*retries: Callable[[BaseException], bool]) -> RetryCondition:
-    """_Errors that one of the conditions takes."""
+    """Errors that one of the conditions takes."""
     return RetryCondition(lambda error: any(r(error) for r in retries))
 
 
 def retry_all(*retries: Callable[[BaseException], bool]) -> RetryCondition:
-    """_Errors that all of the conditions take."""
+    """Errors that all of the conditions take."""
     return RetryCondition(lambda error: all(r(error) for r in retries))
 
 

@@ -7,14 +7,15 @@ writes both into the record. What is decided, is decided in `machine`.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import contextlib
-import contextvars
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from stepwell.attempts import add_note, failed
+from stepwell.bodies import Bodies
+from stepwell.calls import StepCall
+from stepwell.children import Child, follow
 from stepwell.commands import (
     CallEnded,
     CallQueued,
@@ -26,11 +27,17 @@ from stepwell.commands import (
     Reply,
     Resume,
     StartCall,
+    StopCall,
     WakeAt,
 )
 from stepwell.context import Context
-from stepwell.errors import JournalUnavailable, WorkflowRuntimeError
-from stepwell.events import Event, StopEvent, WorkflowFailedEvent
+from stepwell.errors import WorkflowRuntimeError
+from stepwell.events import (
+    Event,
+    StopEvent,
+    WorkflowFailedEvent,
+    WorkflowIdleEvent,
+)
 from stepwell.executors import Executor
 from stepwell.journals.base import (
     CallCancelled,
@@ -42,27 +49,40 @@ from stepwell.journals.base import (
     Journal,
     RunStarted,
     Settled,
+    StepCancelled,
     TimerFired,
     WaitBegan,
     WaitDropped,
 )
+from stepwell.ledger import Ledger
 from stepwell.machine import Machine
 from stepwell.record import RunRecord
-from stepwell.steps import StepCall
+from stepwell.resources import ResourceManager
+from stepwell.state import Snapshot
+from stepwell.tasks import Tasks
+from stepwell.verbose import say_ended, say_started
 
 __all__ = [
     "GRACE",
     "Run",
-    "inside_step",
+    "WorkflowChild",
 ]
 
 # How long a step may go on after it was told to stop, before the run's outcome
 # is given without waiting for it. Seconds.
 GRACE = 5.0
 
-inside_step: contextvars.ContextVar[bool] = contextvars.ContextVar(
-    "stepwell_inside_step", default=False
-)
+
+class WorkflowChild(Child, Protocol):
+    """The handler of a workflow that a step runs, as its parent sees it."""
+
+    def takes(self, event: Event) -> bool:
+        """Whether it accepts an event, or waits for it."""
+        ...
+
+    def send_event(self, event: Event) -> object:
+        """Send it an event."""
+        ...
 
 
 class Run:
@@ -74,6 +94,7 @@ class Run:
         ctx: Holds the state; is attached to this run.
         run_id: Names the run in journals and messages.
         executor: Performs the calls.
+        resources: Makes what is injected into steps.
         journal: Keeps the facts, before their commands are carried out; None to
             keep none.
         verbose: Print a line for each call's start and end.
@@ -87,6 +108,7 @@ class Run:
         *,
         run_id: str,
         executor: Executor,
+        resources: ResourceManager,
         journal: Journal | None = None,
         verbose: bool = False,
     ) -> None:
@@ -99,22 +121,20 @@ class Run:
         self.status_at_end: str | None = None
         self.ended_at: float | None = None
         self.unstoppable: list[str] = []
-        self._instance = instance
-        self._executor = executor
-        self._journal = journal
+        self._bodies = Bodies(executor, resources, machine.plan.name)
+        self._children: list[WorkflowChild] = []
         self._verbose = verbose
         self._thread = threading.get_ident()
         self._began = self.loop.time()
-        # Every call starts from the context variables of whoever started the run.
-        self._variables = contextvars.copy_context()
-        self._variables.run(inside_step.set, True)
-        self._tasks: dict[asyncio.Future[Any], StepCall] = {}
+        self.wall = time.time()
+        self._tasks = Tasks(ctx, instance, executor, self._bodies, self._on_done)
         self._answers: dict[int, asyncio.Future[Event | None]] = {}
         self._next_wait = 1
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._unwritten: list[Fact] = []
-        self._held: list[Command] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._ledger: Ledger | None = None
+        if journal is not None:
+            name = machine.plan.name
+            self._ledger = Ledger(journal, run_id, name, self._carry_out, self._abort)
         self._ending: Ended | None = None
         self._grace: asyncio.TimerHandle | None = None
         ctx.attach(self)
@@ -141,9 +161,20 @@ class Run:
         """Names of the steps that have calls running."""
         return self.machine.running_steps
 
-    def start(self, event: Event) -> None:
-        """Begin with the start event."""
-        self._feed(RunStarted(self.now, event))
+    def start(self, event: Event | None, left: Snapshot | None = None) -> None:
+        """Begin with the start event, or with what an earlier run left undone.
+
+        Time counts from here: a run may have waited for its turn.
+        """
+        if self.is_over or self._ending is not None:
+            return
+        self._began = self.loop.time()
+        self.wall = time.time()
+        self._feed(RunStarted(self.now, event, self.wall, left))
+
+    def snapshot(self) -> Snapshot:
+        """What is left to do, and whether the run counts as still going on."""
+        return self.machine.snapshot(self.now)
 
     def cancel(self, reason: str) -> None:
         """Stop everything, from any thread; the outcome says that it was."""
@@ -158,6 +189,8 @@ class Run:
             WorkflowRuntimeError: It can go nowhere, or comes from outside after
                 the end of the run.
         """
+        if call is None and self._send_to_children(event, step):
+            return
         source = call.spec.name if call else None
         awaited = self.machine.awaits(event)
         self.machine.plan.check_sent(event, step, source, awaited=awaited)
@@ -174,6 +207,26 @@ class Run:
         call_id = call.call_id if call else None
         self._here(lambda: self._feed(EventSent(self.now, event, call_id, step)))
 
+    def _send_to_children(self, event: Event, step: str | None) -> bool:
+        """Give an event from outside to the children that take it."""
+        if not self._children or step is not None or not isinstance(event, Event):
+            return False
+        taken = [child for child in tuple(self._children) if child.takes(event)]
+        for child in taken:
+            child.send_event(event)
+        own = self.machine.plan.route(type(event)).takers
+        return bool(taken) and not own and not self.machine.awaits(event)
+
+    def takes(self, event: Event) -> bool:
+        """Whether a step accepts an event, or waits for it."""
+        if self.machine.over:
+            return False
+        return bool(
+            self.machine.plan.route(type(event)).takers
+            or self.machine.awaits(event)
+            or any(child.takes(event) for child in tuple(self._children))
+        )
+
     def publish(self, event: Event, call: StepCall | None = None) -> None:
         """Show an event on the stream; from any thread."""
         if not isinstance(event, Event):
@@ -185,7 +238,41 @@ class Run:
             )
         if self.machine.plan.route(type(event)).asks:
             return self.send(event, None, call)
+        self.show(event)
+
+    def show(self, event: Event) -> None:
+        """Put an event on the stream; no step gets it. From any thread."""
         self._here(lambda: self._write(event))
+
+    def cancel_step(self, step: str, call: StepCall | None = None) -> None:
+        """Stop all other calls of a step; from any thread.
+
+        Raises:
+            WorkflowStepDoesNotExistError: There is no step of that name.
+        """
+        self.machine.plan.check_step(step, call.spec.name if call else None)
+        call_id = call.call_id if call else None
+        self._here(lambda: self._feed(StepCancelled(self.now, call_id, step)))
+
+    async def run_child(self, handler: WorkflowChild, call: StepCall) -> StopEvent:
+        """Follow a workflow that a step of this run has started, to its end."""
+        self._children.append(handler)
+        try:
+            return await follow(handler, self, call)
+        finally:
+            self._children.remove(handler)
+
+    def suspend(self, call: StepCall) -> int:
+        """Count a call as waiting, for something that is no event of this run."""
+        wait_id = self._next_wait
+        self._next_wait += 1
+        kind = WorkflowIdleEvent  # which nobody ever sends
+        self._feed(WaitBegan(self.now, call.call_id, wait_id, kind, {}))
+        return wait_id
+
+    def unsuspend(self, call: StepCall, wait_id: int) -> None:
+        """Count a call as running again."""
+        self._feed(WaitDropped(self.now, call.call_id, wait_id))
 
     def collect(
         self,
@@ -199,25 +286,18 @@ class Run:
         def ask() -> list[Event] | None:
             fact = EventsCollected(self.now, call.call_id, event, expected, buffer_id)
             commands = self.machine.apply(fact)
-            if self._journal is not None:
-                self._unwritten.append(fact)
+            if self._ledger is not None:
+                self._ledger.enter_alone(fact)
             answer = commands[0] if commands else None
             return answer.events if isinstance(answer, Reply) else None
 
         if threading.get_ident() == self._thread:
             return ask()
-        answered: concurrent.futures.Future[list[Event] | None] = (
-            concurrent.futures.Future()
-        )
 
-        def answer() -> None:
-            try:
-                answered.set_result(ask())
-            except Exception as error:
-                answered.set_exception(error)
+        async def asked() -> list[Event] | None:
+            return ask()
 
-        self.loop.call_soon_threadsafe(answer)
-        return answered.result()
+        return asyncio.run_coroutine_threadsafe(asked(), self.loop).result()
 
     async def wait(
         self,
@@ -232,6 +312,7 @@ class Run:
         self._next_wait += 1
         answer: asyncio.Future[Event | None] = self.loop.create_future()
         self._answers[wait_id] = answer
+        seconds = self._bodies.stop_clock(call)
         try:
             self._feed(
                 WaitBegan(
@@ -240,6 +321,7 @@ class Run:
             )
             return await answer
         finally:
+            self._bodies.start_clock(call, seconds)
             del self._answers[wait_id]
             if not answer.done() or answer.cancelled():
                 self._feed(WaitDropped(self.now, call.call_id, wait_id))
@@ -260,60 +342,28 @@ class Run:
     def _feed(self, fact: Fact) -> None:
         try:
             commands = self.machine.apply(fact)
-            if self._journal is None:
+            if self._ledger is None:
                 return self._carry_out(commands, fact.at)
         except Exception as error:
             # Whatever breaks in here must end the run, not leave it hanging.
             return self._abort(error)
         # Decided at once, so that facts and decisions have one order; carried out
-        # when the facts are safe.
-        self._unwritten.append(fact)
+        # when the facts are safe. Timers at once, or a hanging journal would stop
+        # the clock.
+        later = [c for c in commands if not isinstance(c, WakeAt)]
         for command in commands:
             if isinstance(command, WakeAt):
-                self._set_timer(command)  # or a hanging journal would stop the clock
-            else:
-                self._held.append(command)
+                self._set_timer(command)
         ended = commands[-1] if commands else None
         if isinstance(ended, Ended) and ended.status != "done":
             # A journal that hangs must not keep a run from being stopped.
             self._grace = self.loop.call_later(GRACE, self._end_unrecorded, ended)
-        if self._writer is None:
-            self._writer = self.loop.create_task(self._write_facts(self._journal))
-
-    async def _write_facts(self, journal: Journal) -> None:
-        try:
-            while self._unwritten:
-                facts, self._unwritten = self._unwritten, []
-                commands, self._held = self._held, []
-                try:
-                    await journal.append(self.run_id, facts)
-                except BaseException as error:
-                    self._lose_journal(error)
-                    if isinstance(error, Exception):
-                        return
-                    raise
-                try:
-                    self._carry_out(commands, facts[-1].at)
-                except Exception as error:
-                    return self._abort(error)
-        finally:
-            self._writer = None
+        self._ledger.enter(fact, later)
 
     def _end_unrecorded(self, ended: Ended) -> None:
-        if self._writer is not None:
-            self._writer.cancel()
+        assert self._ledger is not None
+        self._ledger.close()
         self._end(ended)
-
-    def _lose_journal(self, error: BaseException) -> None:
-        name = self.machine.plan.name
-        lost = JournalUnavailable(
-            f"the journal could not record a step of {name}, so the run stopped: "
-            f"{error!r}",
-            hint="Nothing ran on unrecorded. Mend the journal and run again.",
-            workflow=name,
-        )
-        lost.__cause__ = error
-        self._abort(lost)
 
     def _abort(self, error: BaseException) -> None:
         self.machine.over = True
@@ -327,7 +377,9 @@ class Run:
             if kind is StartCall:
                 assert isinstance(command, StartCall)
                 record.write_started(command.call, at)
-                self._start_call(command.call)
+                if self._verbose:
+                    say_started(command.call)
+                self._tasks.start(command.call)
             elif kind is CallEnded:
                 assert isinstance(command, CallEnded)
                 self._note_end(command, at)
@@ -350,6 +402,9 @@ class Run:
                 answer = self._answers.get(command.wait_id)
                 if answer is not None and not answer.done():
                     answer.set_result(command.event)
+            elif kind is StopCall:
+                assert isinstance(command, StopCall)
+                self._tasks.stop(command.call)
             elif kind is Quiet:
                 # One turn of the loop, for what a finished step left scheduled.
                 self.loop.call_soon(self._settle)
@@ -357,34 +412,13 @@ class Run:
                 assert isinstance(command, Ended)
                 self._end(command)
 
-    def _start_call(self, call: StepCall) -> None:
-        spec = call.spec
-        if self._verbose:
-            _say(f"Running step {spec.name}")
-        arguments: dict[str, Any] = {spec.event_parameter: call.event}
-        if spec.context_parameter is not None:
-            arguments[spec.context_parameter] = self.ctx.for_call(call)
+    def _on_done(self, call: StepCall, task: asyncio.Future[Any]) -> None:
         try:
-            body = self._executor.perform(call, self._instance, arguments)
-            task: asyncio.Future[Any] = self.loop.create_task(
-                body, name=spec.name, context=self._variables.copy()
-            )
-        except Exception as error:
-            task = self.loop.create_future()
-            task.set_exception(error)
-        self._tasks[task] = call
-        task.add_done_callback(self._on_done, context=self._variables)
-
-    def _on_done(self, task: asyncio.Future[Any]) -> None:
-        # In a callback and not in a `finally` of the body: a task cancelled before
-        # its first step never enters its body.
-        call = self._tasks.pop(task)
-        try:
-            self._take_outcome(task, call)
+            self._take_outcome(call, task)
         except Exception as error:
             self._abort(error)
 
-    def _take_outcome(self, task: asyncio.Future[Any], call: StepCall) -> None:
+    def _take_outcome(self, call: StepCall, task: asyncio.Future[Any]) -> None:
         now = self.now
         error = None if task.cancelled() else task.exception()
         if self._ending is not None:
@@ -404,15 +438,7 @@ class Run:
             ended.call, at, ended.status, ended.outputs, ended.error
         )
         if self._verbose:
-            name = ended.call.spec.name
-            if ended.error is not None:
-                kind = type(ended.error).__name__
-                _say(f"Step {name} raised {kind} ({ended.status})")
-            elif ended.outputs:
-                made = ", ".join(kind.__name__ for kind in ended.outputs)
-                _say(f"Step {name} produced event {made}")
-            else:
-                _say(f"Step {name} produced no event")
+            say_ended(ended)
 
     def _set_timer(self, command: WakeAt) -> None:
         delay = max(0.0, command.at - self.now)
@@ -444,15 +470,11 @@ class Run:
         self._timers.clear()
         if not self._tasks:
             return self._finish()
-        for task in tuple(self._tasks):
-            task.cancel()
+        self._tasks.stop_all()
         self._grace = self.loop.call_later(GRACE, self._give_up)
 
     def _give_up(self) -> None:
-        for task, call in self._tasks.items():
-            self.unstoppable.append(call.spec.name)
-            task.remove_done_callback(self._on_done)
-        self._tasks.clear()
+        self.unstoppable = self._tasks.abandon()
         self._finish()
 
     def _finish(self) -> None:
@@ -473,9 +495,3 @@ class Run:
             self.outcome.set_result(self._ending.stop)
         else:
             self.outcome.set_exception(error)
-
-
-def _say(line: str) -> None:
-    """Print for `verbose`; a closed or broken output is no reason to fail a run."""
-    with contextlib.suppress(OSError, ValueError):
-        print(line)

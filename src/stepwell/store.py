@@ -70,6 +70,11 @@ class InMemoryStateStore(Generic[S]):
         """The class of the state."""
         return type(self._state)
 
+    @property
+    def current(self) -> S:
+        """The state itself, not a copy."""
+        return self._state
+
     async def get_state(self) -> S:
         """A shallow copy of the whole state; nested values are shared."""
         return copy(self._state)

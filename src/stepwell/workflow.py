@@ -12,11 +12,10 @@ import inspect
 import itertools
 import logging
 import os
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from stepwell.context import Context
 from stepwell.errors import (
@@ -30,9 +29,14 @@ from stepwell.handler import WorkflowHandler
 from stepwell.journals import Journal
 from stepwell.machine import Machine
 from stepwell.plan import Plan
+from stepwell.resources import ResourceManager, find_problems
 from stepwell.run import Run
-from stepwell.steps import StepSpec, spec_of
+from stepwell.serializers import BaseSerializer
+from stepwell.signature import StepSpec
+from stepwell.steps import check_names, spec_of
 from stepwell.store import DictState
+from stepwell.sync import finish
+from stepwell.turns import Turns
 
 __all__ = ["Workflow", "WorkflowMeta"]
 
@@ -69,15 +73,26 @@ class Workflow(metaclass=WorkflowMeta):
             clock stands still while a run only waits for a person.
         disable_validation: Run although the graph has problems.
         verbose: Print a line when a step starts and when it ends.
+        resource_manager: Makes what steps ask for with `Resource`; one of its own by
+            default.
+        num_concurrent_runs: How many runs of this instance may go on at once; more
+            wait for their turn, and their clock with them. None for no limit.
         workflow_name: Name for messages and pictures; the class name by default.
         on_stall: What to do when nothing runs and nothing is waited for: `"fail"`
             at once with a diagnosis, or `"wait"` for events from outside.
+        skip_graph_checks: Checks to pass over: "reachability", "terminal_event",
+            "dead_end".
         executor: Performs the steps; by default on the loop that runs them.
         journal: Keeps the facts of runs; by default none are kept beyond the
             bounded `handler.record`.
+        serializer: Turns events and state into text in `ctx.to_dict()`; JSON by
+            default.
+        runtime: Refused: what LlamaIndex calls a runtime is here an executor or a
+            journal.
 
     Raises:
         WorkflowConfigurationError: No step can start or end a run.
+        WorkflowValidationError: An argument cannot be used.
     """
 
     # Set here too, so that a subclass which forgets super().__init__() works.
@@ -88,6 +103,10 @@ class Workflow(metaclass=WorkflowMeta):
     __on_stall: Literal["fail", "wait"] = "fail"
     __executor: Executor = LocalExecutor()
     __journal: Journal | None = None
+    __resources: ResourceManager | None = None
+    __turns: Turns | None = None
+    __skip: frozenset[str] = frozenset()
+    __serializer: BaseSerializer | None = None
     _free_steps: ClassVar[dict[str, Callable[..., Any]]] = {}
     _compiled: tuple[int, Plan] | None = None
 
@@ -96,8 +115,13 @@ class Workflow(metaclass=WorkflowMeta):
         timeout: float | None = 45.0,
         disable_validation: bool = False,
         verbose: bool = False,
+        resource_manager: ResourceManager | None = None,
+        num_concurrent_runs: int | None = None,
+        runtime: None = None,
         *,
         workflow_name: str | None = None,
+        skip_graph_checks: Iterable[str] | None = None,
+        serializer: BaseSerializer | None = None,
         on_stall: Literal["fail", "wait"] = "fail",
         executor: Executor | None = None,
         journal: Journal | None = None,
@@ -114,6 +138,24 @@ class Workflow(metaclass=WorkflowMeta):
                 f'on_stall must be "fail" or "wait", not {on_stall!r}.',
                 workflow=type(self).__name__,
             )
+        limit = num_concurrent_runs
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise WorkflowValidationError(
+                f"num_concurrent_runs must be a whole number above 0, not {limit!r}.",
+                hint="Leave it out for no limit.",
+                workflow=type(self).__name__,
+            )
+        if runtime is not None:
+            raise WorkflowValidationError(
+                "runtime= is not known here.",
+                hint="Pass executor=… for where steps run, or journal=… for where "
+                "the facts of a run are kept.",
+                workflow=type(self).__name__,
+            )
+        self.__resources = resource_manager
+        self.__turns = None if limit is None else Turns(limit)
+        self.__skip = check_names(skip_graph_checks, type(self).__name__)
+        self.__serializer = serializer
         self.__timeout = timeout
         self.__disable_validation = disable_validation
         self.__verbose = verbose
@@ -246,18 +288,78 @@ class Workflow(metaclass=WorkflowMeta):
         """The class of the state that the steps share."""
         return self.compile().state_type
 
-    def validate(self) -> bool:
-        """Check the graph.
+    @property
+    def serializer(self) -> BaseSerializer | None:
+        """What turns events and state into text; None for JSON."""
+        return self.__serializer
+
+    def validate(
+        self,
+        *,
+        validate_resource_configs: bool = True,
+        validate_resources: bool = False,
+    ) -> bool:
+        """Check the graph, and the resources that steps ask for.
+
+        Args:
+            validate_resource_configs: Read the files of `ResourceConfig` as well.
+            validate_resources: Make every resource, to see that it can be made.
 
         Returns:
             Whether a person takes part: some step asks or is answered.
 
         Raises:
-            WorkflowValidationError: Naming every problem of the graph.
+            WorkflowValidationError: Naming every problem.
         """
         plan = self.compile()
-        plan.check(outside=self.__on_stall == "wait")
+        self._check(plan, configs=validate_resource_configs)
+        if validate_resources:
+            finish(self._try_resources(plan), self.workflow_name)
         return any(plan.route(k).asks or plan.route(k).answers for k in self.events)
+
+    def _check(self, plan: Plan, *, configs: bool) -> None:
+        plan.check(outside=self.__on_stall == "wait", skip=self.__skip)
+        manager = self._resource_manager
+        found = [
+            f"  - step `{spec.name}`, {problem}"
+            for spec in plan.steps
+            if spec.resources
+            for problem in find_problems(
+                spec.resources, configs=configs, given=manager.overrides
+            )
+        ]
+        if found:
+            raise WorkflowValidationError(
+                f"{plan.name} cannot be given its resources:\n" + "\n".join(found),
+                workflow=plan.name,
+            )
+
+    async def _try_resources(self, plan: Plan) -> None:
+        # With a manager of its own: what is made here belongs to this event loop.
+        manager = ResourceManager()
+        for name, value in self._resource_manager.overrides.items():
+            await manager.set(name, value)
+        failed: list[str] = []
+        for spec in plan.steps:
+            for definition in spec.resources:
+                try:
+                    await manager.resolve([definition])
+                except Exception as error:
+                    failed.append(
+                        f"  - step `{spec.name}`, parameter `{definition.name}`: "
+                        f"{type(error).__name__}: {error}"
+                    )
+        if failed:
+            raise WorkflowValidationError(
+                f"{plan.name}: resources cannot be made:\n" + "\n".join(failed),
+                workflow=plan.name,
+            )
+
+    @property
+    def _resource_manager(self) -> ResourceManager:
+        if self.__resources is None:
+            self.__resources = ResourceManager()
+        return self.__resources
 
     # -- runs --------------------------------------------------------------------
 
@@ -302,8 +404,17 @@ class Workflow(metaclass=WorkflowMeta):
                 workflow=name,
             )
         if not self.__disable_validation:
-            plan.check(outside=self.__on_stall == "wait")
-        event = self._start_event(plan, start_event, kwargs)
+            self._check(plan, configs=False)
+        context = Context(self) if ctx is None else self._usable(ctx)
+        left = context.take_left()
+        if left is not None and (start_event is not None or kwargs):
+            raise WorkflowRuntimeError(
+                f"{name}.run() got a context saved in the middle of a run, which it "
+                "goes on with, and also a new start event.",
+                hint="Write run(ctx=ctx) to go on, or run(…) without it to begin.",
+                workflow=name,
+            )
+        event = None if left else plan.start_event(start_event, kwargs)
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -313,7 +424,6 @@ class Workflow(metaclass=WorkflowMeta):
                 "script: asyncio.run(main()), or workflow.run_sync(…).",
                 workflow=name,
             ) from None
-        context = Context(self) if ctx is None else self._usable(ctx)
         machine = Machine(
             plan,
             timeout=self.__timeout,
@@ -325,10 +435,14 @@ class Workflow(metaclass=WorkflowMeta):
             context,
             run_id=run_id or f"{name}-{next(_run_numbers)}-{os.urandom(4).hex()}",
             executor=self.__executor,
+            resources=self._resource_manager,
             journal=self.__journal,
             verbose=self.__verbose,
         )
-        run.start(event)
+        if self.__turns is None:
+            run.start(event, left)
+        elif not self.__turns.take(run, lambda: run.start(event, left)):
+            machine.status = "queued"
         return WorkflowHandler(run, self)
 
     def run_sync(self, *args: Any, **kwargs: Any) -> Any:
@@ -344,11 +458,7 @@ class Workflow(metaclass=WorkflowMeta):
         async def whole() -> Any:
             return await self.run(*args, **kwargs)._outcome()
 
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(whole())
-        return _LoopThread.shared().run(whole(), self.workflow_name)
+        return finish(whole(), self.workflow_name)
 
     def _usable(self, ctx: object) -> Context[Any]:
         """The context, if its state is what the steps expect."""
@@ -369,76 +479,6 @@ class Workflow(metaclass=WorkflowMeta):
             )
         return ctx
 
-    def _start_event(
-        self, plan: Plan, given: StartEvent | None, fields: dict[str, Any]
-    ) -> StartEvent:
-        kind = plan.start_class
-        if given is None:
-            try:
-                return kind(**fields)
-            except ValidationError as error:
-                wrong = "; ".join(
-                    f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
-                    for e in error.errors()
-                )
-                raise WorkflowRuntimeError(
-                    f"the arguments of {plan.name}.run() do not make a "
-                    f"{kind.__name__}: {wrong}.",
-                    hint=f"It takes: {', '.join(kind.model_fields) or 'any fields'}.",
-                    workflow=plan.name,
-                    event=kind.__name__,
-                ) from None
-        if not isinstance(given, StartEvent):
-            raise ValueError(
-                f"start_event must be a StartEvent, not {type(given).__name__}"
-            )
-        if not plan.route(type(given)).takers:
-            raise WorkflowRuntimeError(
-                f"{plan.name} starts from {kind.__name__}, not from "
-                f"{type(given).__name__}.",
-                hint=f"Pass start_event={kind.__name__}(…).",
-                workflow=plan.name,
-                event=type(given).__name__,
-            )
-        return given
-
 
 def _place(function: Callable[..., Any]) -> tuple[str, str]:
     return function.__module__, function.__qualname__
-
-
-class _LoopThread:
-    """One event loop on a daemon thread, for `run_sync` inside a running loop."""
-
-    _shared: _LoopThread | None = None
-    _making = threading.Lock()
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(
-            target=self.loop.run_forever, name="stepwell-run_sync", daemon=True
-        )
-        self.thread.start()
-
-    @classmethod
-    def shared(cls) -> _LoopThread:
-        with cls._making:
-            if cls._shared is None:
-                cls._shared = cls()
-            return cls._shared
-
-    def run(self, work: Coroutine[Any, Any, Any], name: str) -> Any:
-        if threading.current_thread() is self.thread:
-            work.close()
-            raise WorkflowRuntimeError(
-                f"run_sync() of {name} was called from a step that run_sync() runs; "
-                "it would wait for itself.",
-                hint="Write `await workflow.run(…)` inside steps.",
-                workflow=name,
-            )
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from stepwell import LocalExecutor, StartEvent, StopEvent, Workflow, step
+from stepwell.testing import ScriptedExecutor
 
-EXECUTORS = {"local": LocalExecutor}
+EXECUTORS = {"local": LocalExecutor, "scripted": lambda: ScriptedExecutor({})}
 
 
 @pytest.fixture(params=EXECUTORS)

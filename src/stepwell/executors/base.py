@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
-from stepwell.steps import StepCall
+from stepwell.calls import StepCall
 
 __all__ = ["Executor"]
 

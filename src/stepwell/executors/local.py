@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, cast
 
-from stepwell.steps import StepCall
+from stepwell.calls import StepCall
 
 __all__ = ["LocalExecutor"]
 

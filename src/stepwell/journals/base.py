@@ -25,6 +25,7 @@ __all__ = [
     "Journal",
     "RunStarted",
     "Settled",
+    "StepCancelled",
     "TimerFired",
     "WaitBegan",
     "WaitDropped",
@@ -58,13 +59,20 @@ class Fact:
 
 
 class RunStarted(Fact):
-    """The run was given its start event."""
+    """The run was given its start event; `wall` is the time of day, in epoch seconds.
 
-    __slots__ = ("event",)
+    `left` is what an earlier run left undone, given in the place of an event.
+    """
 
-    def __init__(self, at: float, event: Event) -> None:
+    __slots__ = ("event", "left", "wall")
+
+    def __init__(
+        self, at: float, event: Event | None, wall: float = 0.0, left: Any = None
+    ) -> None:
         self.at = at
         self.event = event
+        self.wall = wall
+        self.left = left
 
 
 class EventSent(Fact):
@@ -181,6 +189,17 @@ class WaitDropped(Fact):
         self.at = at
         self.call_id = call_id
         self.wait_id = wait_id
+
+
+class StepCancelled(Fact):
+    """A call asked to stop all other calls of a step."""
+
+    __slots__ = ("call_id", "step")
+
+    def __init__(self, at: float, call_id: int | None, step: str) -> None:
+        self.at = at
+        self.call_id = call_id
+        self.step = step
 
 
 class TimerFired(Fact):

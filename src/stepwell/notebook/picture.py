@@ -102,7 +102,8 @@ def picture_of(graph: Graph) -> Picture:
     ids: dict[str, str] = {}
     nodes: list[Node] = []
     for item in graph.nodes:
-        if item.id in ids:
+        # What is injected into steps would crowd the picture of what happens.
+        if item.id in ids or item.node_type in ("resource", "resource_config"):
             continue
         ids[item.id] = f"n{len(ids)}"
         kind = _kind(item.node_type, getattr(item, "event_types", ()))

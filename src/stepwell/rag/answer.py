@@ -208,7 +208,9 @@ def _response(
         query=query,
         source_nodes=list(nodes),
         is_extractive=bool(getattr(answer, "is_extractive", False)),
-        usage=usage if isinstance(usage, Usage) else None,
+        usage=None
+        if usage is None
+        else Usage.model_validate(usage, from_attributes=True),
         prompt=prompt,
     )
 

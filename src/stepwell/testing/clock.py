@@ -1,6 +1,6 @@
-"""What people need to test their workflows: time that does not have to pass.
+"""Time that does not have to pass: a clock for an event loop of its own.
 
-Nothing here is imported by the engine.
+Nothing here knows workflows; it serves any coroutine.
 """
 
 from __future__ import annotations

@@ -1,0 +1,68 @@
+"""The one way from plain code into a run: waiting for a coroutine to end.
+
+Used by `Workflow.run_sync`, and where a check has to wait for something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+from stepwell.errors import WorkflowRuntimeError
+
+__all__ = ["finish"]
+
+
+def finish(work: Coroutine[Any, Any, Any], name: str) -> Any:
+    """Run a coroutine to its end, whether or not a loop is running here.
+
+    Without a running loop this is `asyncio.run`; inside one the work takes place on a
+    loop in a thread of its own, which is kept.
+
+    Raises:
+        WorkflowRuntimeError: Called on that thread itself.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    return _LoopThread.shared().run(work, name)
+
+
+class _LoopThread:
+    """One event loop on a daemon thread, for `run_sync` inside a running loop."""
+
+    _shared: _LoopThread | None = None
+    _making = threading.Lock()
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(
+            target=self.loop.run_forever, name="stepwell-run_sync", daemon=True
+        )
+        self.thread.start()
+
+    @classmethod
+    def shared(cls) -> _LoopThread:
+        with cls._making:
+            if cls._shared is None:
+                cls._shared = cls()
+            return cls._shared
+
+    def run(self, work: Coroutine[Any, Any, Any], name: str) -> Any:
+        if threading.current_thread() is self.thread:
+            work.close()
+            raise WorkflowRuntimeError(
+                f"run_sync() of {name} was called from a step that run_sync() runs; "
+                "it would wait for itself.",
+                hint="Write `await workflow.run(…)` inside steps.",
+                workflow=name,
+            )
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise

@@ -1,0 +1,99 @@
+"""The calls of a run as asyncio tasks: a task for each, with variables of its own.
+
+That a call is to begin or to stop is decided in `machine`; what its end means, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from typing import Any
+
+from stepwell.bodies import Bodies, has_surroundings
+from stepwell.calls import StepCall
+from stepwell.context import Context, current_call
+from stepwell.executors import Executor
+
+__all__ = ["Tasks"]
+
+_Ended = Callable[[StepCall, "asyncio.Future[Any]"], None]
+
+
+class Tasks:
+    """Performs the calls of one run.
+
+    Args:
+        ctx: Given to the steps that take a context.
+        instance: The workflow, given to steps as `self`.
+        executor: Performs the bodies of steps.
+        bodies: Performs those that ask for more than their event.
+        ended: Called with each call that ended, and the future of its outcome.
+    """
+
+    def __init__(
+        self,
+        ctx: Context[Any],
+        instance: object,
+        executor: Executor,
+        bodies: Bodies,
+        ended: _Ended,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ctx = ctx
+        self._instance = instance
+        self._executor = executor
+        self._bodies = bodies
+        self._ended = ended
+        # Every call starts from the context variables of whoever started the run.
+        self._variables = contextvars.copy_context()
+        self._tasks: dict[asyncio.Future[Any], StepCall] = {}
+
+    def __len__(self) -> int:
+        """How many calls run."""
+        return len(self._tasks)
+
+    def start(self, call: StepCall) -> None:
+        """Begin a call."""
+        spec = call.spec
+        arguments = call.arguments()
+        if spec.context_parameter is not None:
+            arguments[spec.context_parameter] = self._ctx.for_call(call)
+        variables = self._variables.copy()
+        variables.run(current_call.set, (self._ctx, call))
+        performer = self._bodies if has_surroundings(spec) else self._executor
+        try:
+            instance = self._instance if spec.bound else None
+            body = performer.perform(call, instance, arguments)
+            task: asyncio.Future[Any] = self._loop.create_task(
+                body, name=spec.name, context=variables
+            )
+        except Exception as error:
+            task = self._loop.create_future()
+            task.set_exception(error)
+        self._tasks[task] = call
+        # In a callback and not in a `finally` of the body: a task cancelled before
+        # its first step never enters its body.
+        task.add_done_callback(self._on_done, context=self._variables)
+
+    def _on_done(self, task: asyncio.Future[Any]) -> None:
+        self._ended(self._tasks.pop(task), task)
+
+    def stop(self, call: StepCall) -> None:
+        """Cancel a call; its end is reported as any other."""
+        for task, running in tuple(self._tasks.items()):
+            if running is call:
+                task.cancel()
+
+    def stop_all(self) -> None:
+        """Cancel all calls."""
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    def abandon(self) -> list[str]:
+        """Wait for no call any longer; gives the names of the steps still running."""
+        names = [call.spec.name for call in self._tasks.values()]
+        for task in self._tasks:
+            task.remove_done_callback(self._on_done)
+        self._tasks.clear()
+        return names
