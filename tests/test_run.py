@@ -21,6 +21,7 @@ from stepwell import (
     WorkflowFailedEvent,
     step,
 )
+from stepwell.cycle import GRACE
 from stepwell.errors import (
     WorkflowCancelledByUser,
     WorkflowRuntimeError,
@@ -28,7 +29,6 @@ from stepwell.errors import (
     WorkflowStepDoesNotExistError,
     WorkflowTimeoutError,
 )
-from stepwell.run import GRACE
 from stepwell.testing import VirtualClock
 
 

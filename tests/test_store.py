@@ -6,12 +6,19 @@ import threading
 import pytest
 from pydantic import BaseModel
 
-from stepwell import Context, DictState, InMemoryStateStore, StartEvent, StopEvent, step
+from stepwell import (
+    Context,
+    DictState,
+    InMemoryStateStore,
+    JsonSerializer,
+    StartEvent,
+    StopEvent,
+    step,
+)
 from stepwell import Workflow as BaseWorkflow
 from stepwell.errors import (
     ContextStateError,
     WorkflowConfigurationError,
-    WorkflowRuntimeError,
 )
 
 
@@ -156,7 +163,7 @@ def test_unrelated_state_classes_are_refused():
         Flow()
 
 
-async def test_a_state_without_defaults_is_refused_by_name():
+def test_a_state_without_defaults_is_refused_by_name():
     class Needy(BaseModel):
         key: str
 
@@ -164,5 +171,118 @@ async def test_a_state_without_defaults_is_refused_by_name():
         @step
         async def begin(self, ctx: Context[Needy], ev: StartEvent) -> StopEvent: ...
 
-    with pytest.raises(WorkflowRuntimeError, match="no default for key"):
-        Flow().run()
+    with pytest.raises(WorkflowConfigurationError, match="no default for key"):
+        Flow()
+
+
+async def test_free_form_state_reads_like_a_mapping():
+    state = DictState(a=1)
+    state["b"] = 2
+    state.c = 3
+    assert (list(state), len(state), dict(state)) == (
+        ["a", "b", "c"],
+        3,
+        dict(a=1, b=2, c=3),
+    )
+    assert (list(state.keys()), list(state.values())) == (["a", "b", "c"], [1, 2, 3])
+    assert "a" in state and state.get("d", 4) == 4 and state.c == 3
+    assert DictState()
+
+
+async def test_names_of_methods_may_be_keys():
+    store = free()
+    assert await store.get("items", default=None) is None
+    await store.set("items", [1])
+    await store.set("copy.deep", 2)
+    assert await store.get("items.0") == 1
+    assert await store.get("copy") == {"deep": 2}
+
+
+async def test_declared_fields_of_free_form_state_are_set_as_fields():
+    class Partly(DictState):
+        n: int = 0
+
+    store = InMemoryStateStore(Partly())
+    await store.set("n", 3)
+    await store.set("m", 4)
+    state = await store.get_state()
+    assert (state.n, state["m"], await store.get("n")) == (3, 4, 3)
+    again = InMemoryStateStore.from_dict(
+        store.to_dict(JsonSerializer()), JsonSerializer()
+    )
+    assert dict(await again.get_state()) == {"n": 3, "m": 4}
+
+
+async def test_properties_of_a_state_are_read_by_path():
+    class Person(BaseModel):
+        name: str = "Ada"
+
+        @property
+        def shout(self) -> str:
+            return self.name.upper()
+
+    assert await InMemoryStateStore(Person()).get("shout") == "ADA"
+
+
+@pytest.mark.parametrize("path", ["n.inner", "tags.7", "tags.first"])
+async def test_a_path_that_cannot_be_set_is_refused_by_name(path):
+    store = InMemoryStateStore(Shape(n=1, tags=["a"]))
+    with pytest.raises(ValueError, match=f"of path '{path}' cannot be set in a"):
+        await store.set(path, 1)
+
+
+async def test_a_whole_state_of_a_base_class_replaces_what_that_declares():
+    store = InMemoryStateStore(Large(n=5, m=6))
+    await store.set_state(Small(n=7))
+    assert await store.get_state() == Large(n=7, m=6)
+
+
+async def test_a_whole_state_of_a_subclass_is_kept():
+    store = InMemoryStateStore(Small())
+    await store.set_state(Large(m=9))
+    assert await store.get_state() == Large(m=9)
+
+
+async def test_a_state_without_defaults_cannot_be_cleared():
+    class Needy(BaseModel):
+        key: str
+
+    with pytest.raises(ValueError, match="no default for key"):
+        await InMemoryStateStore(Needy(key="a")).clear()
+
+
+async def test_an_edit_copies_around_what_cannot_be_copied():
+    store, lock = free(), threading.Lock()
+    await store.set("client", {"lock": lock, "log": ["a"]})
+    with pytest.raises(KeyError):
+        async with store.edit_state() as state:
+            state["client"]["log"].append("b")
+            raise KeyError
+    assert await store.get("client") == {"lock": lock, "log": ["a"]}
+
+
+async def test_an_edit_keeps_one_value_in_two_places_one():
+    store, shared = free(), ["a"]
+    await store.set("one", shared)
+    await store.set("two", {"inner": shared})
+    async with store.edit_state() as state:
+        state["one"].append("b")
+    assert await store.get("two.inner") == ["a", "b"]
+    assert shared == ["a"]
+
+
+def test_a_store_is_edited_on_one_event_loop_after_another():
+    store = InMemoryStateStore(Shape())
+
+    async def add():
+        async with store.edit_state() as state:
+            seen = state.n
+            await asyncio.sleep(0)
+            state.n = seen + 1
+
+    async def both():
+        await asyncio.gather(add(), add())
+
+    asyncio.run(both())
+    asyncio.run(both())
+    assert store.current.n == 4

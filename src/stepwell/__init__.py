@@ -9,7 +9,7 @@ notebook shows in `stepwell.notebook`.
 import sys as _sys
 from typing import Any as _Any
 
-from stepwell.collect import All, Collect, Take
+from stepwell.collect import All, Cardinality, Collect, Take
 from stepwell.context import Context
 from stepwell.errors import (
     ContextSerdeError,
@@ -29,8 +29,10 @@ from stepwell.errors import (
 )
 from stepwell.events import (
     Event,
+    EventType,
     HumanResponseEvent,
     InputRequiredEvent,
+    InternalDispatchEvent,
     StartEvent,
     StepFailedEvent,
     StepState,
@@ -87,6 +89,7 @@ from stepwell.retry import (
     wait_exponential,
     wait_exponential_jitter,
     wait_fixed,
+    wait_full_jitter,
     wait_incrementing,
     wait_none,
     wait_random,
@@ -110,6 +113,7 @@ __all__ = [
     "All",
     "BaseSerializer",
     "CallRecord",
+    "Cardinality",
     "Collect",
     "ConstantDelayRetryPolicy",
     "Context",
@@ -117,12 +121,14 @@ __all__ = [
     "ContextStateError",
     "DictState",
     "Event",
+    "EventType",
     "Executor",
     "ExponentialBackoffRetryPolicy",
     "Fact",
     "HumanResponseEvent",
     "InMemoryStateStore",
     "InputRequiredEvent",
+    "InternalDispatchEvent",
     "Journal",
     "JournalUnavailable",
     "JsonPickleSerializer",
@@ -211,6 +217,7 @@ __all__ = [
     "wait_exponential",
     "wait_exponential_jitter",
     "wait_fixed",
+    "wait_full_jitter",
     "wait_incrementing",
     "wait_none",
     "wait_random",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from stepwell.calls import StepCall
 from stepwell.events import StepFailedEvent
+from stepwell.hints import about_error
 from stepwell.journals.base import CallFailed
 
 __all__ = ["add_note", "failed", "step_failed"]
@@ -34,6 +35,9 @@ def failed(
     add_note(
         error, f"in step `{step}` of {workflow}, on {event}, attempt {call.attempt}"
     )
+    advice = about_error(error)
+    if advice is not None:
+        add_note(error, advice)
     policy = call.spec.retry_policy
     delay: float | None = None
     if policy is not None and isinstance(error, Exception):
@@ -41,6 +45,7 @@ def failed(
             elapsed = now - call.first_started
             delay = _checked(policy.next(elapsed, call.attempt, error))
         except Exception as refused:
+            refused.__cause__ = refused.__cause__ or error
             error = _holdable(refused, "the retry policy")
             add_note(error, f"in the retry policy of step `{step}`")
     return CallFailed(now, call.call_id, error, delay)

@@ -7,15 +7,21 @@ taken by `machine`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stepwell.events import Event
+from stepwell.joins import Join, Place
 from stepwell.signature import StepSpec
 
-__all__ = ["Branch", "Fanout", "StepCall"]
+__all__ = ["NO_RECOVERIES", "WHOLE", "Branch", "Fanout", "StepCall", "brought_together"]
 
-_NO_RECOVERIES: Mapping[str, int] = {}
+# How often `@catch_error` steps have helped on the way to some point: by the name of
+# the helping step, along one way; and by "failed step/helping step", which ways that
+# come together in a list or a set keep, so that no loop through them goes on for ever.
+NO_RECOVERIES: Mapping[str, int] = {}
+# Where events of a list meet: across all its items; else at an item, from 1.
+WHOLE = 0
 
 
 class Fanout:
@@ -26,18 +32,21 @@ class Fanout:
             belongs what stands in no list.
         spec: The step of that call.
         parent: Where that call itself stood.
+        recoveries: As in `StepCall`.
         alive: How many calls and inner lists are not yet at their end.
         gathered: Events for steps that take lists, by the step's index: place in
             the list, and event.
         served: Indexes of the steps that have got theirs.
-        holding: Branches on which events wait to be joined, with the step's index.
-        recoveries: As in `StepCall`.
+        cut: Whether the rest of the list is given up, so that nothing more starts.
+        joins: Events that wait for a step's other parameters, by where they meet
+            (at an item, from 1, or `WHOLE`) and the step's index.
     """
 
     __slots__ = (
         "alive",
+        "cut",
         "gathered",
-        "holding",
+        "joins",
         "number",
         "parent",
         "recoveries",
@@ -50,30 +59,37 @@ class Fanout:
         number: int,
         spec: StepSpec | None,
         parent: Branch | None,
-        recoveries: Mapping[str, int] = _NO_RECOVERIES,
+        recoveries: Mapping[str, int] = NO_RECOVERIES,
     ) -> None:
         self.number = number
         self.spec = spec
         self.parent = parent
+        self.recoveries = recoveries
         self.alive = 0
         self.gathered: dict[int, list[tuple[int, Event]]] = {}
         self.served: set[int] = set()
-        self.holding: list[tuple[Branch, int]] = []
-        self.recoveries = recoveries
+        self.cut = False
+        self.joins: dict[tuple[int, int], Join] = {}
 
-    def gather(self, spec: StepSpec, place: int, event: Event) -> bool:
+    def gather(self, spec: StepSpec, index: int, event: Event) -> bool:
         """Keep an event for a step; True says that its list is whole."""
         if spec.index in self.served:
             return False
         held = self.gathered.setdefault(spec.index, [])
-        held.append((place, event))
+        held.append((index, event))
         return spec.collect is not None and len(held) == spec.collect.take
+
+    def serve(self, spec: StepSpec) -> None:
+        """Note that a step has got its list; that of the run as a whole never ends."""
+        assert spec.collect is not None
+        if self.number:
+            self.served.add(spec.index)
+            self.cut = self.cut or spec.collect.cancel_rest
 
     def hand_out(self, spec: StepSpec) -> list[Event]:
         """What was gathered for a step: in the list's order, or as it came."""
+        self.serve(spec)
         held = self.gathered.pop(spec.index, [])
-        if self.number:
-            self.served.add(spec.index)
         if spec.collect is not None and spec.collect.take is None:
             held.sort(key=lambda pair: pair[0])
         return [event for _, event in held]
@@ -88,14 +104,25 @@ class Branch:
         self.fanout = fanout
         self.index = index
 
-    def is_within(self, fanout: Fanout) -> bool:
-        """Whether it stands in that list, or in a list inside it."""
+    @property
+    def place(self) -> Place:
+        """The same as plain data."""
+        return (self.fanout.number, self.index)
+
+    def outward(self) -> Iterator[Branch]:
+        """This place, and those of the lists around it."""
         branch: Branch | None = self
         while branch is not None:
-            if branch.fanout is fanout:
-                return True
+            yield branch
             branch = branch.fanout.parent
-        return False
+
+    def is_within(self, fanout: Fanout) -> bool:
+        """Whether it stands in that list, or in a list inside it."""
+        return any(branch.fanout is fanout for branch in self.outward())
+
+    def is_cut(self) -> bool:
+        """Whether a list that it stands in is given up."""
+        return any(branch.fanout.cut for branch in self.outward())
 
 
 class StepCall:
@@ -112,13 +139,17 @@ class StepCall:
         caused_by: The call that sent the event, None where it came from outside.
         branch: Where the event stands in a returned list, if in any.
         taken: The sets it got from joins: buffer, expected classes, events.
-        recoveries: How often each `@catch_error` step has helped on the way here.
+        answers: The events it got by waiting for them.
+        begins_again: Whether it had begun in an earlier run, or is tried again.
+        recoveries: How often `@catch_error` steps have helped on the way here.
         last_error: What the attempt before this one raised.
         last_failed: When it did, in seconds of the run.
     """
 
     __slots__ = (
+        "answers",
         "attempt",
+        "begins_again",
         "branch",
         "call_id",
         "caused_by",
@@ -139,7 +170,7 @@ class StepCall:
         event: Any,
         caused_by: int | None = None,
         branch: Branch | None = None,
-        recoveries: Mapping[str, int] = _NO_RECOVERIES,
+        recoveries: Mapping[str, int] = NO_RECOVERIES,
     ) -> None:
         self.call_id = call_id
         self.spec = spec
@@ -150,6 +181,8 @@ class StepCall:
         self.caused_by = caused_by
         self.branch = branch
         self.taken: tuple[tuple[str, list[type[Event]], tuple[Event, ...]], ...] = ()
+        self.answers: tuple[Event, ...] = ()
+        self.begins_again = False
         self.recoveries = recoveries
         self.last_error: BaseException | None = None
         self.last_failed = 0.0
@@ -158,16 +191,29 @@ class StepCall:
     def event_name(self) -> str:
         """Class name of the event; of several, as in `list[A]` or `A + B`."""
         event = self.event
+        if not self.spec.joins:
+            return type(event).__name__
         if isinstance(event, list):
             kinds = [kind.__name__ for kind in self.spec.accepts]
             return f"list[{' | '.join(kinds)}]"
-        if isinstance(event, tuple):
-            return " + ".join(type(item).__name__ for item in event)
-        return type(event).__name__
+        return " + ".join(type(item).__name__ for item in event)
 
     def arguments(self) -> dict[str, Any]:
         """The event or events, by the name of the parameter."""
-        names = self.spec.event_parameters
-        if len(names) == 1:
-            return {names[0]: self.event}
-        return dict(zip(names, self.event, strict=True))
+        names, event = self.spec.event_parameters, self.event
+        if not self.spec.joins:
+            return {names[0]: event}
+        if self.spec.collect is not None:
+            # A list of its own for each attempt, which may change it.
+            return {names[0]: list(event)}
+        return dict(zip(names, event, strict=True))
+
+
+def brought_together(
+    kept: Mapping[str, int], more: Mapping[str, int]
+) -> Mapping[str, int]:
+    """The recoveries of a way onto which another one leads."""
+    if not more:
+        return kept
+    told = {k: n for k, n in more.items() if "/" in k and n > kept.get(k, 0)}
+    return {**kept, **told}

@@ -1,31 +1,42 @@
-"""A workflow that a step runs inside its own run: `await ctx.run(child, …)`.
+"""Workflows that steps run inside their own run: `await ctx.run(child, …)`.
 
-What the child publishes shows on the parent's stream, what is sent to the parent
-reaches the child, and while the child waits for somebody the parent's step
-counts as waiting. The run itself is any other run.
+What a child publishes shows on its parent's stream, what is sent to the parent
+reaches the child, and while all children of a call wait for somebody, the call
+counts as waiting. The child's run itself is any other run.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from stepwell.calls import StepCall
-from stepwell.events import (
-    Event,
-    StepStateChanged,
-    StopEvent,
-    UnhandledEvent,
-    WorkflowIdleEvent,
-)
+from stepwell.events import Event, StopEvent
 
-__all__ = ["Child", "Parent", "follow"]
+__all__ = ["Child", "Children", "Parent"]
 
 
 class Child(Protocol):
     """The handler of a child's run."""
 
-    def stream_events(self, *, expose_internal: bool = False) -> AsyncIterator[Event]:
+    @property
+    def status(self) -> str:
+        """Where it stands: "waiting" while it waits for somebody."""
+        ...
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called whenever its status may be another."""
+        ...
+
+    def takes(self, event: Event) -> bool:
+        """Whether it accepts an event, or waits for it."""
+        ...
+
+    def send_event(self, event: Event) -> object:
+        """Send it an event."""
+        ...
+
+    def stream_events(self) -> AsyncIterator[Event]:
         """Its events."""
         ...
 
@@ -39,10 +50,10 @@ class Child(Protocol):
 
 
 class Parent(Protocol):
-    """The run that a child belongs to."""
+    """The run that children belong to."""
 
-    def show(self, event: Event) -> None:
-        """Put an event on the stream; no step gets it."""
+    def show(self, event: Event, call: StepCall) -> None:
+        """Put an event on the stream for a call; no step gets it."""
         ...
 
     def suspend(self, call: StepCall) -> int:
@@ -54,28 +65,73 @@ class Parent(Protocol):
         ...
 
 
-async def follow(child: Child, parent: Parent, call: StepCall) -> StopEvent:
-    """Show a child's events on its parent's stream until it ends.
+class Children:
+    """The workflows that the steps of one run are running.
 
-    Returns:
-        The child's stop event; it is not shown, since it would end the stream.
-
-    Raises:
-        BaseException: What ended the child. When the step is cancelled, the child is.
+    Args:
+        parent: That run.
     """
-    waiting: int | None = None
-    try:
-        async for event in child.stream_events(expose_internal=True):
-            if waiting is not None:
-                parent.unsuspend(call, waiting)
-                waiting = None
-            if isinstance(event, WorkflowIdleEvent):
-                waiting = parent.suspend(call)
-            elif not isinstance(event, StepStateChanged | UnhandledEvent | StopEvent):
-                parent.show(event)
-        return await child.stop_event_result()
-    except BaseException:
-        if waiting is not None:
-            parent.unsuspend(call, waiting)
-        await child.cancel_run(reason="the step that ran it was stopped")
-        raise
+
+    def __init__(self, parent: Parent) -> None:
+        self._parent = parent
+        self._families: dict[int, _Family] = {}
+
+    async def follow(self, child: Child, call: StepCall) -> StopEvent:
+        """Show a child's events on the parent's stream until it ends.
+
+        Args:
+            child: A run that has begun.
+            call: The call that began it.
+
+        Returns:
+            The child's stop event; it is not shown, since it would end the stream.
+
+        Raises:
+            BaseException: What ended the child. When the call is cancelled, so is
+                the child.
+        """
+        family = self._families.setdefault(call.call_id, _Family(self._parent, call))
+        family.children.append(child)
+        child.watch(family.look)
+        family.look()
+        try:
+            async for event in child.stream_events():
+                if not isinstance(event, StopEvent):
+                    self._parent.show(event, call)
+            return await child.stop_event_result()
+        except BaseException:
+            await child.cancel_run(reason="the step that ran it was stopped")
+            raise
+        finally:
+            family.children.remove(child)
+            family.look()
+            if not family.children:
+                self._families.pop(call.call_id, None)
+
+    def taking(self, event: Event) -> list[Child]:
+        """The children that accept an event, or wait for it."""
+        if not self._families:
+            return []
+        families = tuple(self._families.values())
+        return [child for f in families for child in f.children if child.takes(event)]
+
+
+class _Family:
+    """The children of one call."""
+
+    def __init__(self, parent: Parent, call: StepCall) -> None:
+        self.children: list[Child] = []
+        self._parent = parent
+        self._call = call
+        self._wait: int | None = None
+
+    def look(self) -> None:
+        """Count the call as waiting if all its children are."""
+        waits = bool(self.children)
+        for child in self.children:
+            waits = waits and child.status == "waiting"
+        if waits and self._wait is None:
+            self._wait = self._parent.suspend(self._call)
+        elif not waits and self._wait is not None:
+            wait, self._wait = self._wait, None
+            self._parent.unsuspend(self._call, wait)

@@ -1,7 +1,7 @@
 """How many events of a list a step waits for: `Collect`, with `All` or `Take`.
 
 Written into the signature of a step that takes a list of events. Which events
-belong together is decided by `machine`; how they are kept, in `joins`.
+belong together is decided in `routing`; how they are kept, in `calls`.
 """
 
 from __future__ import annotations
@@ -49,10 +49,13 @@ class Take(Cardinality):
 class Collect:
     """Marks a list parameter: `events: Annotated[list[E], Collect(Take(2))]`.
 
-    A bare `list[E]` parameter means `Collect(All())`.
+    A bare `list[E]` parameter means `Collect(All())`. A list is what one call of a
+    step returned, and belongs together with all that becomes of its items. Events
+    that stand in no list are handed over when nothing else is going on, each few of
+    them at once with `Take(n)`.
 
     Args:
-        cardinality: `All()` or `Take(n)`.
+        cardinality: `All()` or `Take(n)`; `All()` where it is left out.
         cancel_rest: With `Take(n)`: stop the work on the list that is still going on
             once the first `n` have come.
     """
@@ -64,6 +67,11 @@ class Collect:
         if not isinstance(chosen, All | Take):
             raise WorkflowValidationError(
                 f"Collect takes All() or Take(n), not {cardinality!r}."
+            )
+        if cancel_rest and isinstance(chosen, All):
+            raise WorkflowValidationError(
+                "All() leaves no rest to cancel.",
+                hint="Write Collect(Take(n), cancel_rest=True), or leave it out.",
             )
         self.cardinality = chosen
         self.take = chosen.n if isinstance(chosen, Take) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, cast
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from stepwell.calls import StepCall
+from stepwell.diagnosis import check_awaited
 from stepwell.errors import ContextStateError, WorkflowRuntimeError
 from stepwell.events import Event, StopEvent
 from stepwell.plan import Plan
@@ -141,13 +142,14 @@ class Context(Generic[S]):
     Args:
         workflow: The workflow whose state the context holds.
         previous_context: What `to_dict` gave, to go on from.
-        serializer: Turns saved values back; by default the workflow's own.
+        serializer: Turns values into text and back; by default the workflow's own,
+            else JSON.
 
     Raises:
         ContextSerdeError: `previous_context` cannot be read.
     """
 
-    __slots__ = ("_call", "_door", "_left", "_owner", "_store")
+    __slots__ = ("_call", "_door", "_left", "_serializer", "_store")
 
     def __init__(
         self,
@@ -160,16 +162,13 @@ class Context(Generic[S]):
                 f"Context takes a workflow, not the class {workflow.__name__}.",
                 hint=f"Write Context({workflow.__name__}()).",
             )
-        self._owner = workflow
+        self._serializer = serializer or workflow.serializer or JsonSerializer()
         self._left: Snapshot | None = None
         if previous_context is None:
             state = default_state(workflow.state_type)
         else:
-            state, self._left = load(
-                previous_context,
-                workflow.compile(),
-                serializer or workflow.serializer,
-            )
+            plan = workflow.compile()
+            state, self._left = load(previous_context, plan, self._serializer)
         self._store = cast("InMemoryStateStore[S]", InMemoryStateStore(state))
         self._door: Door | None = None
         self._call: StepCall | None = None
@@ -198,6 +197,8 @@ class Context(Generic[S]):
             ContextSerdeError: The data is no saved context, or of another version, or
                 does not fit the workflow; the message says where.
         """
+        if data is None:
+            load(data, workflow.compile())  # which refuses it
         return cls(workflow, data, serializer)
 
     def to_dict(
@@ -209,8 +210,7 @@ class Context(Generic[S]):
         cancelled counts as still going on, so that it can be resumed.
 
         Args:
-            serializer: Turns values into text; by default the workflow's own, else
-                JSON.
+            serializer: Turns values into text; by default the context's own.
             include_state: Whether to save the state as well.
 
         Raises:
@@ -223,7 +223,7 @@ class Context(Generic[S]):
         return dump(
             self._store.current,
             left or Snapshot(is_running=False),
-            serializer or self._owner.serializer or JsonSerializer(),
+            serializer or self._serializer,
             include_state=include_state,
         )
 
@@ -247,7 +247,7 @@ class Context(Generic[S]):
         """The face of this context that one call gets; they share the store."""
         face: Context[S] = Context.__new__(Context)
         face._store = self._store
-        face._owner = self._owner
+        face._serializer = self._serializer
         face._left = None
         face._door = self._door
         face._call = call
@@ -267,10 +267,27 @@ class Context(Generic[S]):
         self._door = door
         self._left = None
 
-    def take_left(self) -> Snapshot | None:
-        """What an earlier run left to do, if this context was saved during one."""
-        left = self._left
-        return left if left is not None and left.is_running else None
+    def take_left(self, plan: Plan) -> Snapshot | None:
+        """What an earlier run left to do, if this context was saved during one.
+
+        Raises:
+            ContextStateError: That was a run of a workflow with other steps.
+        """
+        if not self._is_left or self._left is None:
+            return None
+        strange = self._left.steps - plan.by_name.keys()
+        if strange:
+            raise ContextStateError(
+                f"this context was saved in a run that has work for "
+                f"{', '.join(sorted(strange))}, and {plan.name} has no such step.",
+                hint="Restore it for the workflow that is to use it.",
+                workflow=plan.name,
+            )
+        return self._left
+
+    @property
+    def _is_left(self) -> bool:
+        return self._left is not None and self._left.is_running
 
     @property
     def store(self) -> InMemoryStateStore[S]:
@@ -281,7 +298,7 @@ class Context(Generic[S]):
     def is_running(self) -> bool:
         """Whether a run goes on, or was saved going on and not yet taken up."""
         if self._door is None:
-            return self.take_left() is not None
+            return self._is_left
         return not self._door.is_over
 
     async def get(self, key: str, default: Any = _MISSING) -> Any:
@@ -344,7 +361,8 @@ class Context(Generic[S]):
         call, door = self._inside("collect_events"), self._run("collect_events")
         classes: Any = expected
         if not isinstance(expected, list):
-            classes = [expected] if isinstance(expected, type) else list(expected)
+            several = isinstance(expected, Iterable) and not isinstance(expected, Event)
+            classes = list(expected) if several else [expected]
         return door.collect(call, ev, classes, buffer_id or "default")
 
     async def wait_for_event(
@@ -374,6 +392,7 @@ class Context(Generic[S]):
             TimeoutError: The event did not come in time.
         """
         call, door = self._inside("wait_for_event"), self._run("wait_for_event")
+        check_awaited(call.spec, event_type, waiter_event)
         event = await door.wait(
             call, event_type, waiter_event, requirements or {}, timeout
         )
@@ -419,10 +438,12 @@ class Context(Generic[S]):
         """
         call, door = self._inside("run"), self._run("run")
         if isinstance(workflow, type) or not hasattr(workflow, "run"):
-            shown = getattr(workflow, "__name__", repr(workflow))
+            name = getattr(workflow, "__name__", "")
+            made = f"{name}()" if name else "workflow"
             raise ContextStateError(
-                f"ctx.run takes a workflow, not {shown}.",
-                hint=f"Write await ctx.run({shown}(), …).",
+                f"ctx.run takes a workflow, not {name or type(workflow).__name__}.",
+                hint=f"Write `await ctx.run({made}, …)`, with the fields of its start "
+                "event by name.",
             )
         stop = await door.run_child(workflow.run(**kwargs), call)
         return stop.result if type(stop) is StopEvent else stop
@@ -431,7 +452,9 @@ class Context(Generic[S]):
         """The result of the context's run, once it is over. Deprecated.
 
         Raises:
-            ContextStateError: The run is not over.
+            ContextStateError: There is no run yet.
+            WorkflowRuntimeError: It is still going on.
+            Exception: What ended the run.
         """
         warnings.warn(
             "Context.get_result() is deprecated: await the handler instead.",
@@ -440,7 +463,7 @@ class Context(Generic[S]):
         )
         outcome = self._run("get_result").outcome
         if not outcome.done():
-            raise ContextStateError(
+            raise WorkflowRuntimeError(
                 "ctx.get_result() was called before the run was over.",
                 hint="Await the handler: result = await workflow.run(…).",
             )
@@ -455,7 +478,8 @@ class Context(Generic[S]):
         if self._call is None:
             raise ContextStateError(
                 f"ctx.{asked} works inside a step only.",
-                hint="Call it on the context that the step gets as parameter.",
+                hint="Call it on the context that the step gets as parameter; from "
+                "outside there is handler.send_event(…).",
             )
         return self._call
 

@@ -17,17 +17,23 @@ from stepwell.errors import (
     WorkflowTimeoutError,
 )
 from stepwell.events import Event
+from stepwell.graph import accepts
 from stepwell.joins import Join
 from stepwell.plan import Plan
 from stepwell.signature import StepSpec
 
 __all__ = [
     "cancelled",
+    "check_awaited",
     "check_expected",
     "diagnose",
     "time_is_up",
     "too_many_visits",
 ]
+
+
+# A loop that comes this many seconds late to a timer was kept from it.
+_BLOCKED = 1.0
 
 
 def diagnose(
@@ -52,6 +58,7 @@ def diagnose(
         joins=[_join_report(plan, join, ran) for join in joins if join.lacking],
         last_events=list(last_events),
         ended_silent=ended_silent,
+        promised=_promised(plan, ended_silent),
         never_ran={
             spec.name: tuple(kind.__name__ for kind in spec.accepts)
             for spec in plan.steps
@@ -69,7 +76,14 @@ def _join_report(plan: Plan, join: Join, ran: Sequence[int]) -> JoinReport:
     for kind in join.lacking:
         makers = _makers(plan.steps, kind)
         report.producers[kind.__name__] = {s.name: ran[s.index] for s in makers}
+    report.takes = tuple(kind.__name__ for kind in join.step.accepts)
+    report.deaf = tuple(k.__name__ for k in join.lacking if not accepts(join.step, k))
     return report
+
+
+def _promised(plan: Plan, ended_silent: tuple[str, str] | None) -> list[str]:
+    spec = plan.by_name.get(ended_silent[0]) if ended_silent else None
+    return [kind.__name__ for kind in spec.returns] if spec else []
 
 
 def _makers(steps: Sequence[StepSpec], kind: type[Event]) -> list[StepSpec]:
@@ -77,13 +91,28 @@ def _makers(steps: Sequence[StepSpec], kind: type[Event]) -> list[StepSpec]:
 
 
 def time_is_up(
-    plan: Plan, timeout: float | None, active: Sequence[str]
+    plan: Plan, timeout: float | None, active: Sequence[str], late: float = 0.0
 ) -> WorkflowTimeoutError:
-    """The error of a run that took too long, naming the steps still running."""
+    """The error of a run that took too long, naming the steps still running.
+
+    Args:
+        plan: The workflow.
+        timeout: Seconds it was allowed.
+        active: Names of the steps that run.
+        late: Seconds between the moment when time was up and the one when the event
+            loop came round to it.
+    """
     steps = f"still running: {', '.join(active)}" if active else "no step running"
+    hint = "Allow more with Workflow(timeout=…); None is no limit."
+    if late >= _BLOCKED:
+        hint = (
+            f"The event loop was blocked for {late:.0f} seconds: an `async` step "
+            "worked on without an `await`. Write such a step as plain `def`, which "
+            f"runs in a thread, or use `await asyncio.to_thread(…)`.\n{hint}"
+        )
     return WorkflowTimeoutError(
         f"{plan.name} did not finish within {timeout:g} seconds ({steps}).",
-        hint="Allow more with Workflow(timeout=…); None is no limit.",
+        hint=hint,
         workflow=plan.name,
         step=active[0] if active else None,
     )
@@ -126,3 +155,27 @@ def check_expected(plan: Plan, spec: StepSpec, expected: Iterable[object]) -> No
                 workflow=plan.name,
                 step=spec.name,
             )
+
+
+def check_awaited(spec: StepSpec, kind: object, asking: object) -> None:
+    """Refuse what `ctx.wait_for_event` cannot wait for, or cannot ask with.
+
+    Raises:
+        WorkflowRuntimeError: Naming what was given instead.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Event)):
+        name = type(kind).__name__ if isinstance(kind, Event) else "HumanResponseEvent"
+        raise WorkflowRuntimeError(
+            f"ctx.wait_for_event in step `{spec.name}` got {kind!r} where an event "
+            "class is expected.",
+            hint=f"Write `answer = await ctx.wait_for_event({name})`.",
+            step=spec.name,
+        )
+    if asking is not None and not isinstance(asking, Event):
+        shown = asking.__name__ if isinstance(asking, type) else "InputRequiredEvent"
+        raise WorkflowRuntimeError(
+            f"ctx.wait_for_event in step `{spec.name}` got {asking!r} to ask with, "
+            "which is no event.",
+            hint=f"Write `await ctx.wait_for_event({kind.__name__}, {shown}(…))`.",
+            step=spec.name,
+        )

@@ -6,7 +6,8 @@ run as itself, with a note saying which step, event and attempt it came from.
 
     StepwellError
     ├── WorkflowValidationError        a step or the graph is wrong as written
-    │   └── WorkflowConfigurationError the class as a whole cannot start or stop
+    │   ├── WorkflowConfigurationError the class as a whole cannot start or stop
+    │   └── WorkflowArgumentError      an argument that nothing takes (TypeError)
     ├── WorkflowRuntimeError           a step or a caller did something undefined
     │   ├── NoRunningLoopError         run() was called where no event loop runs
     │   └── WorkflowStepDoesNotExistError  send_event(step=…) named no such step
@@ -16,6 +17,7 @@ run as itself, with a note saying which step, event and attempt it came from.
     ├── WorkflowCancelledByUser        the run was cancelled from outside
     ├── ContextStateError              a context was used at the wrong moment
     ├── ContextSerdeError              a context could not be saved or restored
+    │   └── ValueSerdeError            one value of it (in serializers; ValueError)
     ├── JournalUnavailable             a fact could not be recorded
     └── MissingExtraError              an optional package is absent (ImportError)
 """
@@ -34,6 +36,7 @@ __all__ = [
     "StallReport",
     "StepTimeoutError",
     "StepwellError",
+    "WorkflowArgumentError",
     "WorkflowCancelledByUser",
     "WorkflowConfigurationError",
     "WorkflowRuntimeError",
@@ -82,6 +85,10 @@ class WorkflowValidationError(StepwellError):
 
 class WorkflowConfigurationError(WorkflowValidationError):
     """A workflow class as a whole cannot start or cannot stop."""
+
+
+class WorkflowArgumentError(WorkflowValidationError, TypeError):
+    """A class, a decorator or a method was given an argument that it does not take."""
 
 
 class WorkflowRuntimeError(StepwellError, RuntimeError):
@@ -139,14 +146,18 @@ class MissingExtraError(StepwellError, ImportError):
 
 
 class JoinReport:
-    """What one unfinished `ctx.collect_events` has and still lacks.
+    """What one unfinished set of events has and still lacks.
+
+    A set for `ctx.collect_events`, or for the event parameters of a step.
 
     Attributes:
-        step: The step that collects.
+        step: The step that waits for the set.
         have: Number of events so far, by class name.
         need: Number of events waited for, by class name.
         producers: For each class still lacking, the steps that can return it and
             how often each of them has run.
+        takes: Classes of event that the step takes.
+        deaf: Those of the classes still lacking that it does not take.
     """
 
     def __init__(self, step: str, have: dict[str, int], need: dict[str, int]) -> None:
@@ -154,6 +165,8 @@ class JoinReport:
         self.have = have
         self.need = need
         self.producers: dict[str, dict[str, int]] = {}
+        self.takes: tuple[str, ...] = ()
+        self.deaf: tuple[str, ...] = ()
 
     @property
     def lacks(self) -> dict[str, int]:
@@ -171,6 +184,7 @@ class StallReport:
         last_events: `(event class, steps it was offered to, step it came from)`,
             oldest first.
         ended_silent: `(step, event class)` of the last call that returned None.
+        promised: The classes that the annotation of that step names.
         never_ran: The steps that got no event, and the classes they accept.
     """
 
@@ -181,12 +195,14 @@ class StallReport:
         joins: Sequence[JoinReport] = (),
         last_events: Sequence[tuple[str, tuple[str, ...], str | None]] = (),
         ended_silent: tuple[str, str] | None = None,
+        promised: Sequence[str] = (),
         never_ran: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self.workflow = workflow
         self.joins = list(joins)
         self.last_events = list(last_events)
         self.ended_silent = ended_silent
+        self.promised = tuple(promised)
         self.never_ran = dict(never_ran or {})
 
 
@@ -247,6 +263,12 @@ def _stall_hint(report: StallReport) -> str:
         'behind, need Workflow(on_stall="wait").'
     )
     for join in report.joins:
+        if join.deaf:
+            every = " | ".join((*join.takes, *join.deaf))
+            return (
+                f"`{join.step}` collects {' and '.join(join.deaf)} and does not take "
+                f"it: annotate its event parameter `{every}`."
+            )
         for name, steps in join.producers.items():
             for step in steps:
                 return (
@@ -258,6 +280,12 @@ def _stall_hint(report: StallReport) -> str:
         lacks = " and ".join(join.lacks)
         return (
             f"Send the missing {lacks}, or ask for fewer in `{join.step}`.\n{outside}"
+        )
+    if report.ended_silent and report.promised:
+        step, promised = report.ended_silent[0], " | ".join(report.promised)
+        return (
+            f"Is a `return` missing in `{step}`? Its annotation names {promised}.\n"
+            f"{outside}"
         )
     return f"Return an event that a step takes, or a StopEvent to finish.\n{outside}"
 

@@ -7,6 +7,7 @@ it is kept for readers of the stream, in `record`.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import warnings
@@ -16,14 +17,18 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, model_serializer
 from pydantic._internal._model_construction import ModelMetaclass
+
+from stepwell.errors import WorkflowArgumentError, did_you_mean
 
 __all__ = [
     "Event",
     "EventMeta",
+    "EventType",
     "HumanResponseEvent",
     "InputRequiredEvent",
+    "InternalDispatchEvent",
     "StartEvent",
     "StepFailedEvent",
     "StepState",
@@ -134,6 +139,50 @@ def _is_kind(kind: type, wanted: EventMeta) -> bool:
     return any(base.__dict__.get("_family") is family for base in kind.__mro__)
 
 
+def _init(self: Any, /, *args: Any, **fields: Any) -> None:
+    """As in any pydantic model; what is wrong is said in the words of events."""
+    kind = type(self)
+    if args and isinstance(self, StopEvent) and "result" not in fields:
+        fields["result"], args = args[0], args[1:]
+    if args:
+        free = [name for name in kind.model_fields if name not in fields]
+        shown = repr(args[0]) if len(repr(args[0])) <= 40 else "…"
+        raise WorkflowArgumentError(
+            f"{kind.__name__} takes its fields by name.",
+            hint=f"Write `{kind.__name__}({free[0] if free else 'value'}={shown})`.",
+            event=kind.__name__,
+        )
+    try:
+        if private := kind.__private_attributes__:
+            given = {name: fields.pop(name) for name in private if name in fields}
+            self.__pydantic_validator__.validate_python(fields, self_instance=self)
+            for name, value in given.items():
+                setattr(self, name, value)
+        else:
+            self.__pydantic_validator__.validate_python(fields, self_instance=self)
+    except ValidationError as error:
+        known = kind.model_fields
+        for name, value in fields.items():
+            if inspect.iscoroutine(value):
+                error.add_note(f"An `await` is missing: {name}= got a coroutine.")
+        for name in fields.keys() - known.keys():
+            if guess := did_you_mean(name, known.keys() - fields.keys()):
+                error.add_note(f"{kind.__name__} has no field {name!r}.{guess}")
+        raise
+
+
+# The two marks of the method that it stands for: validation need not call it, and
+# a shell shows the fields of an event when it is asked how to make one.
+vars(_init).update(
+    __pydantic_base_init__=True, __signature__=inspect.signature(BaseModel.__init__)
+)
+
+
+def _declared_only(schema: dict[str, Any]) -> None:
+    # Language models that fill in an event shall keep to its fields.
+    schema.pop("additionalProperties", None)
+
+
 class Event(BaseModel, metaclass=EventMeta):
     """A typed message that starts the steps which accept its class.
 
@@ -150,7 +199,11 @@ class Event(BaseModel, metaclass=EventMeta):
         arbitrary_types_allowed=True,
         protected_namespaces=(),
         defer_build=True,
+        json_schema_extra=_declared_only,
     )
+
+    # Type checkers make one of the fields that are declared, and shall not see this.
+    locals()["__init__"] = _init
 
     def _fields(self) -> dict[str, Any]:
         extra = self.__pydantic_extra__
@@ -163,21 +216,27 @@ class Event(BaseModel, metaclass=EventMeta):
         except AttributeError:
             if name.startswith("_"):
                 raise
-            known = ", ".join(self._fields()) or "none"
-            raise AttributeError(
-                f"{type(self).__name__} has no field {name!r}; it has: {known}",
-                name=name,
-                obj=self,
-            ) from None
+            raise AttributeError(self._lacks(name), name=name, obj=self) from None
 
     def __getitem__(self, key: str) -> Any:
         """The value of one field; KeyError names the fields there are."""
         try:
             return self._fields()[key]
         except KeyError:
-            known = ", ".join(self._fields()) or "none"
-            message = f"{type(self).__name__} has no field {key!r}; it has: {known}"
-            raise KeyError(message) from None
+            raise KeyError(self._lacks(key)) from None
+
+    def _lacks(self, name: object) -> str:
+        """Say that there is no such field, and which there are."""
+        known = list(self._fields())
+        guess = did_you_mean(str(name), known)
+        if not guess:
+            is_start = isinstance(self, StartEvent)
+            made = "workflow.run" if is_start else type(self).__name__
+            guess = f" It is given where the event is made: {made}({name}=…)."
+        return (
+            f"{type(self).__name__} has no field {name!r}; it has: "
+            f"{', '.join(known) or 'none'}.{guess}"
+        )
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Set one field, declared or not."""
@@ -215,6 +274,10 @@ class Event(BaseModel, metaclass=EventMeta):
         """Pairs of name and value."""
         return self._fields().items()
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, their values as they are."""
+        return dict(self._fields())
+
 
 class StartEvent(Event):
     """The event `Workflow.run` makes from its keyword arguments."""
@@ -228,6 +291,19 @@ class StopEvent(Event):
     """
 
     result: Any = None
+
+    def __str__(self) -> str:
+        """Of a plain stop event its result; of others their fields."""
+        return str(self.result) if type(self) is StopEvent else super().__str__()
+
+    # Without a return annotation, which would take the place of the fields in the
+    # schema of what is dumped.
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: Any):  # type: ignore[no-untyped-def]
+        data = dump(self)
+        if isinstance(data, dict) and data.get("result", 0) is None:
+            del data["result"]  # a subclass is its own result
+        return data
 
 
 class InputRequiredEvent(Event):
@@ -274,11 +350,15 @@ class StepFailedEvent(Event):
     failed_at: datetime
 
 
-class WorkflowIdleEvent(Event):
+class InternalDispatchEvent(Event):
+    """Base class of the events that the stream shows with `expose_internal=True`."""
+
+
+class WorkflowIdleEvent(InternalDispatchEvent):
     """The run waits for somebody outside it. Internal: `expose_internal=True`."""
 
 
-class UnhandledEvent(Event):
+class UnhandledEvent(InternalDispatchEvent):
     """No step takes an event that was sent. Internal: `expose_internal=True`."""
 
     event_type: str
@@ -295,7 +375,7 @@ class StepState(Enum):
     NOT_RUNNING = "not_running"
 
 
-class StepStateChanged(Event):
+class StepStateChanged(InternalDispatchEvent):
     """A call of a step was queued, started or ended. Internal.
 
     `at` is in seconds since the run began; `call_id` counts the calls of the
@@ -315,3 +395,6 @@ class StepStateChanged(Event):
     caused_by: int | None = None
     status: str = "running"
     error: str | None = None
+
+
+EventType = type[Event]

@@ -7,21 +7,28 @@ register themselves with `present_with`, so that this file knows none of them.
 from __future__ import annotations
 
 import asyncio
+import logging
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from stepwell.context import Context, current_call
-from stepwell.errors import WorkflowRuntimeError
-from stepwell.events import Event, StopEvent
+from stepwell.cycle import GRACE
+from stepwell.errors import (
+    WorkflowArgumentError,
+    WorkflowRuntimeError,
+    did_you_mean,
+)
+from stepwell.events import Event, HumanResponseEvent, StopEvent
 from stepwell.record import RunRecord
-from stepwell.run import GRACE, Run
+from stepwell.run import Run
 
 __all__ = ["Presenter", "WorkflowHandler", "present_with"]
 
 Presenter = Callable[["WorkflowHandler", Coroutine[Any, Any, Any]], Awaitable[Any]]
 
 _presenter: Presenter | None = None
+_notices = logging.getLogger("stepwell.waiting")
 
 
 def present_with(presenter: Presenter | None) -> Presenter | None:
@@ -40,6 +47,26 @@ def present_with(presenter: Presenter | None) -> Presenter | None:
     return previous
 
 
+def _no_attribute(handler: object, name: str) -> Any:
+    """Say what a handler has, and how to come by the result that was wanted."""
+    known = [known for known in dir(type(handler)) if not known.startswith("_")]
+    advice = "\nThe result is had by awaiting it: `result = await handler`."
+    raise AttributeError(
+        f"a WorkflowHandler has no attribute {name!r}.{did_you_mean(name, known)}"
+        + (advice if not name.startswith("_") else ""),
+        name=name,
+        obj=handler,
+    )
+
+
+def _no_item(handler: object, key: object) -> Any:
+    """Say how to come by the result that was wanted."""
+    raise WorkflowArgumentError(
+        f"a WorkflowHandler is a run and not its result: it has no [{key!r}].",
+        hint="Await it first: `result = await handler`.",
+    )
+
+
 class WorkflowHandler:
     """A run that has begun. `await` it, again and again, for its result.
 
@@ -53,6 +80,10 @@ class WorkflowHandler:
         self._run = run
         self._workflow = workflow
         self._waiters = 0
+        run.record.when_idle = self._warn_if_alone
+
+    # Type checkers, which find such mistakes by themselves, shall not see these.
+    locals().update(__getattr__=_no_attribute, __getitem__=_no_item)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Wait for the result."""
@@ -68,6 +99,8 @@ class WorkflowHandler:
         """Wait for the stop event itself, plain or not; raises as awaiting does."""
         run = self._run
         self._waiters += 1
+        if run.status == "waiting":
+            self._warn_if_alone()
         try:
             # Shielded: the future is the run's, not this waiter's to cancel.
             return await asyncio.shield(run.outcome)
@@ -80,6 +113,26 @@ class WorkflowHandler:
             raise
         finally:
             self._waiters -= 1
+
+    def _warn_if_alone(self) -> None:
+        """Log that the run waits for somebody, if nobody could have noticed."""
+        run = self._run
+        fed = run.machine.wait_when_stalled or run.record.was_read
+        if fed or not self._waiters or run.record.when_idle is None:
+            return
+        run.record.when_idle = None  # once is enough
+        steps = run.machine.plan.steps
+        heard = [
+            k for s in steps for k in s.accepts if issubclass(k, HumanResponseEvent)
+        ]
+        kind = heard[0].__name__ if heard else "HumanResponseEvent"
+        _notices.warning(
+            "%s waits for somebody to answer, and nobody reads its stream. Keep "
+            "`handler = workflow.run(…)`, see what it asks with `async for event in "
+            "handler.stream_events()`, and answer with `handler.send_event(%s(…))`.",
+            run.machine.plan.name,
+            kind,
+        )
 
     # -- facts -------------------------------------------------------------------
 
@@ -105,7 +158,7 @@ class WorkflowHandler:
 
     @property
     def status(self) -> str:
-        """running, waiting, done, failed, cancelled, timed out or stalled."""
+        """queued, running, waiting, done, failed, cancelled, timed out or stalled."""
         return self._run.status
 
     @property
@@ -134,7 +187,7 @@ class WorkflowHandler:
             raise WorkflowRuntimeError(
                 f"the run of {self._run.machine.plan.name} is still going on "
                 f"({self.status}).",
-                hint="Write `await handler`, or await a later cell's `handler`.",
+                hint="Write `result = await handler`.",
             )
         return _value(self._run.outcome.result())
 
@@ -147,7 +200,7 @@ class WorkflowHandler:
 
     # -- acts --------------------------------------------------------------------
 
-    def stream_events(self, *, expose_internal: bool = False) -> AsyncIterator[Event]:
+    def stream_events(self, expose_internal: bool = False) -> AsyncIterator[Event]:
         """Follow the run's events, from the first one to its stop event.
 
         Every call gives a reader of its own, so several may read side by side and
@@ -199,6 +252,14 @@ class WorkflowHandler:
         """Whether a step of the run accepts an event, or waits for one like it."""
         return self._run.takes(event)
 
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called whenever `status` may be another; the last one only.
+
+        It is called on the run's own thread, from inside the engine: let it be
+        short, and raise nothing.
+        """
+        self._run.watch(changed)
+
     # -- as elsewhere, deprecated ------------------------------------------------
 
     def done(self) -> bool:
@@ -224,7 +285,8 @@ class WorkflowHandler:
     def __repr__(self) -> str:
         """One line for people: workflow, status, time."""
         state = f"{self.status}, {self.elapsed:.1f} s"
-        return f"<WorkflowHandler {self.run_id}: {state}>"
+        todo = "" if self._run.is_over else "; await it for the result"
+        return f"<WorkflowHandler {self.run_id}: {state}{todo}>"
 
 
 def _deprecated(old: str, new: str) -> None:

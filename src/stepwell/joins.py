@@ -7,13 +7,15 @@ that `machine` keeps and changes; lists of events are gathered in `calls`.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from stepwell.calls import Branch
 from stepwell.events import Event
 from stepwell.signature import StepSpec
 
-__all__ = ["Join"]
+__all__ = ["Join", "Place"]
+
+# A returned list, by the number of the call that returned it, and a place in it.
+Place = tuple[int, int]
 
 
 class Join:
@@ -24,11 +26,21 @@ class Join:
         buffer_id: Tells joins of one step apart; empty for its event parameters.
         expected: The classes of the set, one entry an event.
         missing: How many events the next whole set still lacks.
-        have: The events kept, by class, with the branch each came on.
+        have: The events kept, by class, with the place each came from.
         need: How many of each class make a set.
+        recoveries: How often handlers have helped on the ways of these events.
     """
 
-    __slots__ = ("buffer_id", "expected", "have", "missing", "need", "step")
+    __slots__ = (
+        "_overlaps",
+        "buffer_id",
+        "expected",
+        "have",
+        "missing",
+        "need",
+        "recoveries",
+        "step",
+    )
 
     def __init__(
         self, step: StepSpec, buffer_id: str, expected: Sequence[type[Event]]
@@ -37,26 +49,43 @@ class Join:
         self.buffer_id = buffer_id
         self.expected = list(expected)
         self.need = Counter(self.expected)
-        self.have: dict[type[Event], deque[tuple[Branch | None, Event]]] = {
+        self.have: dict[type[Event], deque[tuple[Place | None, Event]]] = {
             kind: deque() for kind in self.need
         }
         self.missing = len(self.expected)
+        self.recoveries: Mapping[str, int] = {}
+        # Whether one event may do for several of the parameters.
+        self._overlaps = (
+            not buffer_id
+            and step.accept_event_subclasses
+            and any(
+                issubclass(a, b) for a in self.need for b in self.need if a is not b
+            )
+        )
 
-    def add(self, event: Event, branch: Branch | None, again: bool) -> None:
+    def add(self, event: Event, place: Place | None, *, again: bool = False) -> None:
         """Keep an event; `again` says that its call may have added it before."""
-        kind = type(event)
-        if kind not in self.have:
-            kind = next((k for k in self.have if isinstance(event, k)), kind)
-        held = self.have.get(kind)
-        if held is None or (again and any(e is event for _, e in held)):
+        kind = self._kind(event)
+        if kind is None or (again and any(e is event for _, e in self.have[kind])):
             return
-        held.append((branch, event))
+        held = self.have[kind]
+        held.append((place, event))
         if len(held) <= self.need[kind]:
             self.missing -= 1
 
-    def rest(self) -> list[Event]:
-        """What is kept, by class."""
-        return [event for held in self.have.values() for _, event in held]
+    def _kind(self, event: Event) -> type[Event] | None:
+        """The class of the set that an event is to stand for."""
+        kind = type(event)
+        if kind in self.have and not self._overlaps:
+            return kind
+        fits = [kind for kind in self.have if isinstance(event, kind)]
+        lacking = [kind for kind in fits if len(self.have[kind]) < self.need[kind]]
+        # The narrowest, to leave the wider ones to events that fit nowhere else.
+        return max(lacking or fits, key=lambda kind: len(kind.__mro__), default=None)
+
+    def rest(self) -> list[tuple[Place | None, Event]]:
+        """What is kept, by class, with the place each came from."""
+        return [pair for held in self.have.values() for pair in held]
 
     @property
     def lacking(self) -> list[type[Event]]:
@@ -65,19 +94,28 @@ class Join:
             return []
         return [kind for kind, n in self.need.items() if len(self.have[kind]) < n]
 
-    def take(self) -> list[Event]:
+    def take(self) -> list[tuple[Place | None, Event]]:
         """One whole set, in the order of `expected`; what is surplus stays."""
-        sets: dict[type[Event], deque[Event]] = {}
+        sets: dict[type[Event], deque[tuple[Place | None, Event]]] = {}
         for kind, count in self.need.items():
             held = self.have[kind]
             sets[kind] = _in_order([held.popleft() for _ in range(count)])
-        self.missing = sum(max(0, n - len(self.have[k])) for k, n in self.need.items())
+        if self._overlaps:
+            rest = self.rest()
+            self.have = {kind: deque() for kind in self.need}
+            self.missing = len(self.expected)
+            for place, event in rest:
+                self.add(event, place)
+        else:
+            short = (n - len(self.have[kind]) for kind, n in self.need.items())
+            self.missing = sum(n for n in short if n > 0)
         return [sets[kind].popleft() for kind in self.expected]
 
 
-def _in_order(taken: list[tuple[Branch | None, Event]]) -> deque[Event]:
+def _in_order(
+    taken: list[tuple[Place | None, Event]],
+) -> deque[tuple[Place | None, Event]]:
     """By arrival; the events of one returned list by their place in it."""
-    fanouts = {branch.fanout if branch else None for branch, _ in taken}
-    if len(fanouts) == 1 and None not in fanouts:
-        taken.sort(key=lambda pair: pair[0].index if pair[0] else 0)
-    return deque(event for _, event in taken)
+    if len({place and place[0] for place, _ in taken}) == 1:
+        taken.sort(key=lambda pair: pair[0] or ())
+    return deque(taken)

@@ -7,11 +7,11 @@ state. The state is changed in place. `run` carries the commands out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from stepwell.attempts import step_failed
-from stepwell.calls import StepCall
+from stepwell.attempts import add_note, step_failed
+from stepwell.calls import NO_RECOVERIES, Branch, StepCall, brought_together
 from stepwell.commands import (
     CallEnded,
     Command,
@@ -52,11 +52,10 @@ from stepwell.journals.base import (
 from stepwell.plan import Plan
 from stepwell.routing import Routing
 from stepwell.signature import StepSpec
-from stepwell.waits import Wait
+from stepwell.state import Snapshot
+from stepwell.waits import Wait, class_names
 
 __all__ = ["Machine"]
-
-_NONE: Mapping[str, int] = {}
 
 
 class Machine(Routing):
@@ -88,32 +87,66 @@ class Machine(Routing):
         _RULES[type(fact)](self, fact)
         idle = not self.calls and not self._delayed and not self.over
         if idle and type(fact) is not Settled:
+            if self._questions.open or self._waits.open:
+                # At once: who reads the question may block the loop, as by input().
+                self._stop_clock(fact.at)
             out.append(Quiet())
         return out
 
     def awaits(self, event: Event) -> bool:
-        """Whether a call is suspended until an event like this one comes."""
-        return self._waits.fitting(event) is not None
+        """Whether a call waits for an event like this one, or will when it resumes."""
+        waits = self._waits
+        if waits.fitting(event) is not None:
+            return True
+        if self.status == "queued" and self.left is not None:
+            names = class_names(type(event))
+            calls = self.left.calls
+            return any(name in call.awaited for call in calls for name in names)
+        return bool(waits.again) and bool(waits.awaited_again(event))
+
+    def takes(self, event: Event) -> bool:
+        """Whether a step accepts an event, waits for it, or has asked for it."""
+        route = self.plan.route(type(event))
+        asked = route.answers and self._questions.open > 0
+        return bool(route.takers) or asked or self.awaits(event)
+
+    def is_stopping(self, call: StepCall) -> bool:
+        """Whether a call was told to stop, and has not come to its end."""
+        return call.call_id in self._stopping
+
+    def queue(self, event: Event | None, left: Snapshot | None) -> None:
+        """Note that the run waits for its turn, and what it will begin with."""
+        if left is None:
+            begun = Machine(self.plan)
+            begun.apply(RunStarted(0.0, event))
+            left = begun.snapshot(0.0)
+        self.status = "queued"
+        self.left = left
 
     # -- rules, one for each kind of fact ------------------------------------
 
     def _on_started(self, fact: RunStarted) -> None:
         self.wall = fact.wall
         self.status = "running"
+        self.left = None
         if fact.event is not None:
             self._start_clock(fact.at)
             return self._route(fact.at, fact.event, None, None, None)
-        todo = self._take_up(fact.left)
+        todo, lists = self._take_up(fact.at, fact.left)
         self._start_clock(fact.at)
         for call, delay in todo:
             if delay is None:
                 self._admit(fact.at, call)
             else:
                 self._delay(fact.at + delay, call)
+        for fanout in lists:
+            self._leave(fact.at, Branch(fanout, 0))
 
     def _on_sent(self, fact: EventSent) -> None:
+        if fact.call_id in self._stopping:
+            return
         self._resume(fact.at)
-        source = self.calls.get(fact.call_id) if fact.call_id else None
+        source = self._call(fact.call_id) if fact.call_id else None
         if fact.call_id is None and not self.plan.route(type(fact.event)).answers:
             # Whatever comes from outside while a question is open may answer it.
             self._questions.answer()
@@ -125,11 +158,16 @@ class Machine(Routing):
         if call.call_id in self._stopping:
             return self._stopped(fact.at, call)
         value = fact.value
-        listed = type(value) is list or isinstance(value, list)
+        kind = type(value)
+        if (call.spec.index, kind, False) in self.plan.passed:
+            self._out.append(CallEnded(call, "done", (kind,)))
+            self._route(fact.at, value, None, call, call.branch, returned=True)
+            return self._depart(fact.at, call)
+        listed = isinstance(value, list)
         events = [e for e in value if e is not None] if listed else [value]
         if value is None:
             events.clear()
-        wrong = self.plan.wrong_return(call, events)
+        wrong = self.plan.wrong_return(call, events, listed=listed)
         if wrong:
             return self._fail(fact.at, call, wrong)
         if not events:
@@ -151,6 +189,8 @@ class Machine(Routing):
         if fact.retry_in is None:
             return self._give_up(fact.at, call, fact.error)
         self._out.append(CallEnded(call, "retrying", error=fact.error))
+        call.begins_again = True
+        self._waits.begin_again(call)
         self._delay(fact.at + fact.retry_in, call)
         self._release(fact.at, call)
 
@@ -159,6 +199,7 @@ class Machine(Routing):
         if call.call_id in self._stopping:
             return self._stopped(fact.at, call)
         self._out.append(CallEnded(call, "cancelled"))
+        self.calls[call.call_id] = call  # it is among what is left to do
         error = cancelled(self.plan, f"step `{call.spec.name}` cancelled itself")
         self._end(fact.at, WorkflowCancelledEvent(), error, "cancelled")
 
@@ -170,37 +211,45 @@ class Machine(Routing):
             for wait_id in waits or [0]:
                 self._on_wait_dropped(WaitDropped(at, call_id, wait_id))
                 self._out.append(Resume(wait_id, None))
+        if self._waits.again:
+            self._waits.again.pop(call_id, None)
         return self.calls.pop(call_id)
 
     def _on_collected(self, fact: EventsCollected) -> None:
-        call = self.calls.get(fact.call_id)
-        if call is None or not fact.expected:
+        call = self._call(fact.call_id)
+        stopping = fact.call_id in self._stopping
+        if call is None or stopping or not fact.expected:
             return self._out.append(Reply([] if not fact.expected else None))
-        if call.attempt > 1:
+        if call.begins_again:
             # What an earlier attempt took, this one gets again.
             for buffer_id, expected, events in call.taken:
                 if buffer_id == fact.buffer_id and expected == fact.expected:
                     return self._out.append(Reply(list(events)))
         join = self._join(call.spec, fact.buffer_id, fact.expected)
-        join.add(fact.event, call.branch, again=call.attempt > 1)
+        place = call.branch.place if call.branch else None
+        join.add(fact.event, place, again=call.begins_again)
+        join.recoveries = brought_together(join.recoveries, call.recoveries)
         if join.missing:
             return self._out.append(Reply(None))
-        got = join.take()
+        got = [event for _, event in join.take()]
         call.taken = (*call.taken, (fact.buffer_id, join.expected, tuple(got)))
+        call.recoveries = brought_together(call.recoveries, join.recoveries)
+        if not any(join.have.values()):
+            join.recoveries = NO_RECOVERIES
         self._out.append(Reply(got))
 
     def _on_wait(self, fact: WaitBegan) -> None:
-        call = self.calls.get(fact.call_id)
-        if call is None:
-            # Suspended by another wait already, or over.
-            others = self._waits.of_call(fact.call_id)
-            call = others[0].call if others else None
+        call = self._call(fact.call_id)
         if call is None:
             return self._out.append(Resume(fact.wait_id, None))
         wait = Wait(fact.wait_id, call, fact.kind, fact.requirements)
-        early = self._waits.take_early(wait)
-        if early is not None:
-            return self._out.append(Resume(fact.wait_id, early))
+        answer = self._waits.take_unread(wait) if self._waits.again else None
+        if answer is None:
+            answer = self._waits.take_early(wait)
+            if answer is not None:
+                call.answers = (*call.answers, answer)
+        if answer is not None:
+            return self._out.append(Resume(fact.wait_id, answer))
         self._waits.add(wait)
         if fact.asking is not None:
             wait.asks = self.plan.route(type(fact.asking)).asks
@@ -242,7 +291,9 @@ class Machine(Routing):
             return
         active = self.running_steps
         stop = WorkflowTimedOutEvent(timeout=self.timeout, active_steps=active)
-        error = time_is_up(self.plan, self.timeout, active)
+        since = fact.at if self._clock_since is None else self._clock_since
+        late = fact.at - since + self._clock_used - (self.timeout or 0.0)
+        error = time_is_up(self.plan, self.timeout, active, late)
         self._end(fact.at, stop, error, "timed out")
 
     def _on_cancel_asked(self, fact: CancelAsked) -> None:
@@ -264,7 +315,7 @@ class Machine(Routing):
         unprompted = self.plan.hears_people and not self._questions.ever
         if not asked and self._root.gathered:
             # What came in no list is handed over when nothing more can come.
-            return self._hand_out(fact.at, self._root, self.plan.steps)
+            return self._hand_out(fact.at, self._root)
         if asked or unprompted or self.wait_when_stalled:
             if asked:
                 self._stop_clock(fact.at)
@@ -275,9 +326,12 @@ class Machine(Routing):
         joins = [join for joins in self._joins.values() for join in joins]
         report = diagnose(
             self.plan,
-            joins=[*joins, *self._meetings.values()],
+            joins=[*joins, *self._root.joins.values()],
             ran=self._ran,
-            last_events=self._recent,
+            last_events=[
+                (kind.__name__, tuple(s.name for s in to), came.name if came else None)
+                for kind, to, came in self._recent
+            ],
             ended_silent=self._last_silent,
         )
         error = WorkflowStalledError(report)
@@ -286,10 +340,18 @@ class Machine(Routing):
 
     # -- parts of the rules ----------------------------------------------------
 
+    def _call(self, call_id: int) -> StepCall | None:
+        """A call that runs or is suspended; None where it is over."""
+        if call_id in self._resuming:
+            return self._resuming[call_id][0]
+        waits = () if call_id in self.calls else self._waits.of_call(call_id)
+        return waits[0].call if waits else self.calls.get(call_id)
+
     def _depart(self, at: float, call: StepCall) -> None:
         """Let a call that has come to its end go: its worker, its part in a list."""
         self._release(at, call)
         if call.branch is not None:
+            self._bring_up(call.branch, call.recoveries)
             self._leave(at, call.branch)
 
     def _stopped(self, at: float, call: StepCall) -> None:
@@ -316,22 +378,26 @@ class Machine(Routing):
     def _joins_people(self) -> bool:
         """Whether a begun join still lacks an answer of a person."""
         joins = [join for joins in self._joins.values() for join in joins]
-        joins += self._meetings.values()
+        joins += self._root.joins.values()
         return any(self.plan.route(k).answers for join in joins for k in join.lacking)
 
     def _give_up(self, at: float, call: StepCall, error: BaseException) -> None:
         """A call failed for good: it is for its `@catch_error` step, or the end."""
         catcher = self.plan.catcher(call.spec)
-        helped = call.recoveries.get(catcher.name, 0) if catcher else 0
-        if (
-            catcher is None
-            or helped >= catcher.max_recoveries
-            or not isinstance(error, Exception)
-        ):
+        if catcher is None or not isinstance(error, Exception):
+            return self._fail(at, call, error)
+        both = f"{call.spec.name}/{catcher.name}"
+        helped = max(call.recoveries.get(key, 0) for key in (catcher.name, both))
+        if helped >= catcher.max_recoveries:
+            add_note(
+                error,
+                f"@catch_error `{catcher.name}` was not called again: on the way here "
+                f"it has helped as often as its max_recoveries={helped} allows",
+            )
             return self._fail(at, call, error)
         self._out.append(CallEnded(call, "failed", error=error))
         event = step_failed(call, error, at, self.wall)
-        recoveries = {**call.recoveries, catcher.name: helped + 1}
+        recoveries = {**call.recoveries, catcher.name: helped + 1, both: helped + 1}
         self._offer(at, catcher, event, call.call_id, call.branch, recoveries)
         self._depart(at, call)
 

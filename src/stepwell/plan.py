@@ -7,16 +7,15 @@ checks of the graph as a whole, and its picture, are in `graph`.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from stepwell.calls import StepCall
+from stepwell.edges import start_class, state_class, stop_classes
 from stepwell.errors import (
-    WorkflowConfigurationError,
     WorkflowRuntimeError,
     WorkflowStepDoesNotExistError,
     WorkflowValidationError,
@@ -27,11 +26,12 @@ from stepwell.events import (
     HumanResponseEvent,
     InputRequiredEvent,
     StartEvent,
+    StepFailedEvent,
     StopEvent,
 )
-from stepwell.graph import accepts, find_problems, same_class
+from stepwell.graph import accepts, find_gatherers, find_problems, two_of
+from stepwell.hints import about_sent, about_stop, about_value
 from stepwell.signature import StepSpec
-from stepwell.store import DictState
 
 __all__ = ["Plan", "Route"]
 
@@ -77,7 +77,10 @@ class Plan:
         *,
         undecorated: Sequence[str] = (),
     ) -> None:
-        self._undecorated = undecorated
+        names = ", ".join(f"`{forgotten}`" for forgotten in undecorated)
+        self._advice = names and (
+            f"Not decorated with @step: {names}. Put @step right above each step."
+        )
         self.name = name
         self.description = description
         # Copies, because a spec that subclasses share has a place in each plan.
@@ -85,26 +88,28 @@ class Plan:
         self.by_name = {spec.name: spec for spec in self.steps}
         for index, spec in enumerate(self.steps):
             spec.index = index
-        self._routes: dict[type[Event], Route] = {}
+        self.routes: dict[type[Event], Route] = {}
         self._gatherers: dict[int, tuple[StepSpec, ...]] = {}
         self._catchers = _catchers(self.steps)
         self._sound: set[tuple[bool, frozenset[str]]] = set()
-        self._allowed: dict[tuple[int, type[Event]], bool] = {}
+        # What steps have returned and may: step, class, whether in a list.
+        self.passed: set[tuple[int, type, bool]] = set()
+        self._allowed: dict[tuple[int, type[Event], bool], bool] = {}
         self.hears_people = any(
             issubclass(kind, HumanResponseEvent) for s in steps for kind in s.accepts
         )
-        self.start_class = self._only_start_class()
-        self.stop_classes = self._stop_classes()
-        self.state_type = self._state_type()
+        self.start_class = start_class(name, self.steps, self._advice)
+        self.stop_classes = stop_classes(name, self.steps, self._advice)
+        self.state_type = state_class(name, self.steps)
 
     # -- routing -----------------------------------------------------------
 
     def route(self, kind: type[Event]) -> Route:
         """The route of an event class; worked out at its first sight."""
-        found = self._routes.get(kind)
+        found = self.routes.get(kind)
         if found is None:
             takers = tuple(s for s in self.steps if accepts(s, kind))
-            found = self._routes[kind] = Route(kind, takers)
+            found = self.routes[kind] = Route(kind, takers)
         return found
 
     def catcher(self, spec: StepSpec) -> StepSpec | None:
@@ -112,44 +117,21 @@ class Plan:
         return self._catchers.get(spec.index)
 
     def gatherers(self, spec: StepSpec) -> tuple[StepSpec, ...]:
-        """The steps that take as a list what becomes of a list this step returns.
-
-        Worked out from the signatures: where the list's events lead, through how
-        many lists opened on the way and closed again by others.
-        """
+        """The steps that take as a list what becomes of a list this step returns."""
         found = self._gatherers.get(spec.index)
         if found is None:
-            found = self._gatherers[spec.index] = tuple(self._gathering(spec))
+            found = tuple(find_gatherers(self.steps, spec, self.catcher))
+            self._gatherers[spec.index] = found
         return found
 
-    def _gathering(self, spec: StepSpec) -> list[StepSpec]:
-        found: dict[StepSpec, None] = {}
-        edge = [(kind, 1) for kind in spec.listed or spec.bare]
-        seen: set[tuple[type[Event], int]] = set()
-        while edge:
-            kind, depth = edge.pop()
-            if (kind, depth) in seen or depth > len(self.steps):
-                continue
-            seen.add((kind, depth))
-            for taker in self.route(kind).takers:
-                inside = depth
-                if taker.collect is not None:
-                    inside -= 1
-                    if not inside:
-                        found[taker] = None
-                        continue
-                for maker in (taker, self.catcher(taker)):
-                    if maker is not None:
-                        edge += [(k, inside) for k in maker.bare]
-                        edge += [(k, inside + 1) for k in maker.listed]
-        return sorted(found, key=lambda taker: taker.index)
-
-    def may_return(self, spec: StepSpec, kind: type[Event]) -> bool:
-        """Whether a step's annotation allows it to return this class."""
-        key = (spec.index, kind)
+    def may_return(self, spec: StepSpec, kind: type[Event], *, listed: bool) -> bool:
+        """Whether a step's annotation allows it to return this class, alone or not."""
+        key = (spec.index, kind, listed)
         found = self._allowed.get(key)
         if found is None:
-            found = self._allowed[key] = any(issubclass(kind, r) for r in spec.returns)
+            anyhow = listed or Event in spec.returns
+            allowed = spec.returns if anyhow else spec.bare
+            found = self._allowed[key] = any(issubclass(kind, r) for r in allowed)
         return found
 
     def check_step(
@@ -160,11 +142,12 @@ class Plan:
         Raises:
             WorkflowStepDoesNotExistError: There is none; the message names what is.
         """
-        spec = self.by_name.get(step)
+        spec = self.by_name.get(step) if isinstance(step, str) else None
         if spec is None:
             raise WorkflowStepDoesNotExistError(
-                f"{self.name} has no step {step!r}; it has: "
-                f"{', '.join(self.by_name)}.{did_you_mean(step, self.by_name)}",
+                f"{self.name} has no step {step!r}."
+                f"{did_you_mean(str(step), self.by_name)}",
+                hint=f"It has: {', '.join(self.by_name)}.",
                 workflow=self.name,
                 step=source,
                 event=event,
@@ -193,16 +176,17 @@ class Plan:
             WorkflowStepDoesNotExistError: There is no step of that name.
         """
         if not isinstance(event, Event):
+            shown, advice = about_sent(event)
             raise WorkflowRuntimeError(
-                f"send_event takes an Event, not {type(event).__name__}.",
-                hint="Define `class MyEvent(Event)` with the value as a field.",
+                f"send_event takes an Event, not {shown}.",
+                hint=advice,
                 workflow=self.name,
                 step=source,
             )
         kind = type(event)
         route = self.route(kind)
         where: Any = {"workflow": self.name, "step": source, "event": kind.__name__}
-        if step is not None:
+        if step is not None and not issubclass(kind, StepFailedEvent):
             spec = self.check_step(step, source, kind.__name__)
             if spec not in route.takers:
                 raise WorkflowRuntimeError(
@@ -223,7 +207,19 @@ class Plan:
                 "send_event does not stop the run.\n"
                 f"Write `return {kind.__name__}(…)` in the step."
             )
-        accepted = {k.__name__: k for spec in self.steps for k in spec.accepts}
+        if issubclass(kind, StepFailedEvent):
+            return (
+                f"a {kind.__name__} is made by the run when a step fails for good; "
+                "nobody else can send one.\nRaise an exception in the step, and its "
+                "@catch_error step is called."
+            )
+        taking = [spec for spec in self.steps if not spec.catches_errors]
+        accepted = {k.__name__: k for spec in taking for k in spec.accepts}
+        namesake = _namesake(kind, accepted.values())
+        if namesake:
+            return f"no step of {self.name} accepts this {kind.__name__}.\n" + two_of(
+                kind, namesake
+            )
         for base in kind.__mro__[1:]:
             if base.__name__ in accepted and accepted[base.__name__] is base:
                 return (
@@ -240,7 +236,7 @@ class Plan:
         )
 
     def wrong_return(
-        self, call: StepCall, values: Sequence[Any]
+        self, call: StepCall, values: Sequence[Any], *, listed: bool
     ) -> WorkflowRuntimeError | None:
         """The error of a call that returned what its step may not; None if it may."""
         spec = call.spec
@@ -251,29 +247,52 @@ class Plan:
                 "event": call.event_name,
                 "attempt": call.attempt,
             }
-            if not isinstance(value, Event):
+            leaves_open = spec.listed or Event in spec.returns
+            if listed and not leaves_open and isinstance(value, Event):
                 return WorkflowRuntimeError(
-                    f"step `{spec.name}` of {self.name} returned "
-                    f"{_shown(value)} instead of an Event instance.",
-                    hint=_return_hint(value, spec),
+                    f"step `{spec.name}` of {self.name} returned a list, but its "
+                    f"annotation says {_annotated(spec)}.",
+                    hint=f"Write `-> list[{type(value).__name__}]`, or return a single "
+                    "one.",
+                    **where,
+                )
+            if not isinstance(value, Event):
+                shown, advice = about_value(value, spec.returns)
+                return WorkflowRuntimeError(
+                    f"step `{spec.name}` of {self.name} returned {shown} instead of an "
+                    "Event instance.",
+                    hint=advice,
                     **where,
                 )
             kind = type(value)
-            if not self.may_return(spec, kind):
+            if not self.may_return(spec, kind, listed=listed):
+                wanted = f"list[{kind.__name__}]" if listed else kind.__name__
+                namesake = _namesake(kind, spec.returns)
                 return WorkflowRuntimeError(
                     f"step `{spec.name}` of {self.name} returned {kind.__name__}, "
                     f"but its annotation says {_annotated(spec)}.",
-                    hint=f"Add {kind.__name__} to the return annotation, or return "
-                    "what it says.",
+                    hint=two_of(kind, namesake)
+                    if namesake
+                    else f"Write `-> {_annotated(spec)} | {wanted}`, or return what it "
+                    "says.",
                     **where,
                 )
             route = self.route(kind)
+            if route.stops and (wrong := about_stop(value)):
+                return WorkflowRuntimeError(
+                    f"step `{spec.name}` of {self.name} returned a {kind.__name__} "
+                    f"{wrong[0]}.",
+                    hint=wrong[1],
+                    **where,
+                )
             if not (route.takers or route.stops or route.asks or kind in spec.returns):
                 return WorkflowRuntimeError(
                     f"step `{spec.name}` returned an event that goes nowhere: "
                     + self.nobody_takes(kind),
                     **where,
                 )
+            if not route.stops:  # of those it is the value that may be wrong
+                self.passed.add((spec.index, kind, listed))
         return None
 
     def start_event(
@@ -294,16 +313,21 @@ class Plan:
                     f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
                     for e in error.errors()
                 )
+                known = kind.model_fields
+                odd = next((name for name in fields if name not in known), None)
+                guess = odd and f" {odd} is none of them.{did_you_mean(odd, known)}"
                 raise WorkflowRuntimeError(
-                    f"the arguments of {self.name}.run() do not make a "
+                    f"the arguments of {self.name}.run() do not make its "
                     f"{kind.__name__}: {wrong}.",
-                    hint=f"It takes: {', '.join(kind.model_fields) or 'any fields'}.",
+                    hint=f"It takes: {', '.join(known) or 'any fields'}."
+                    + (guess or ""),
                     workflow=self.name,
                     event=kind.__name__,
                 ) from None
         if not isinstance(given, StartEvent):
             raise ValueError(
-                f"start_event must be a StartEvent, not {type(given).__name__}"
+                f"start_event must be a StartEvent, not {about_sent(given)[0]}.\n"
+                f"Pass start_event={kind.__name__}(…)."
             )
         if not self.route(type(given)).takers:
             raise WorkflowRuntimeError(
@@ -316,80 +340,6 @@ class Plan:
         return given
 
     # -- checks ------------------------------------------------------------
-
-    def _only_start_class(self) -> type[StartEvent]:
-        found = dict.fromkeys(
-            kind
-            for s in self.steps
-            for kind in s.accepts
-            if issubclass(kind, StartEvent)
-        )
-        if not found:
-            raise WorkflowConfigurationError(
-                f"{self.name} has no step that accepts a StartEvent, so no run could "
-                "begin.",
-                hint=self._forgotten()
-                or "Let the first step take it: "
-                "async def begin(self, ev: StartEvent) -> …",
-                workflow=self.name,
-            )
-        if len(_families(found)) > 1:
-            raise WorkflowConfigurationError(
-                f"{self.name} accepts several classes of start event: {_names(found)}.",
-                hint="A workflow starts from one class; use one with all the fields.",
-                workflow=self.name,
-            )
-        newest: type[StartEvent] = next(iter(found)).newest
-        return newest
-
-    def _forgotten(self) -> str:
-        if not self._undecorated:
-            return ""
-        names = ", ".join(f"`{name}`" for name in self._undecorated)
-        return f"Not decorated with @step: {names}. Put @step right above each step."
-
-    def _stop_classes(self) -> tuple[type[StopEvent], ...]:
-        found = dict.fromkeys(
-            kind
-            for s in self.steps
-            for kind in s.returns
-            if issubclass(kind, StopEvent)
-        )
-        if not found:
-            raise WorkflowConfigurationError(
-                f"{self.name} has no step that returns a StopEvent, so no run could "
-                "end.",
-                hint=self._forgotten()
-                or "Let the last step return it: `-> StopEvent` and "
-                "`return StopEvent(result=…)`.",
-                workflow=self.name,
-            )
-        if len(_families(found)) > 1:
-            raise WorkflowConfigurationError(
-                f"{self.name} returns several classes of stop event: {_names(found)}.",
-                hint="A workflow ends with one class; use one with all the fields.",
-                workflow=self.name,
-            )
-        return tuple(found)
-
-    def _state_type(self) -> type[BaseModel]:
-        chosen: type[BaseModel] | None = None
-        for spec in self.steps:
-            kind = spec.state_type
-            if kind is None or chosen is kind:
-                continue
-            again = chosen is not None and _place(kind) == _place(chosen)
-            if chosen is None or again or issubclass(kind, chosen):
-                chosen = kind
-            elif not issubclass(chosen, kind):
-                raise WorkflowConfigurationError(
-                    f"{self.name}: steps name unrelated state classes, "
-                    f"{chosen.__name__} and {kind.__name__}.",
-                    hint="All steps share one state: derive one class from the other.",
-                    workflow=self.name,
-                    step=spec.name,
-                )
-        return chosen or DictState
 
     def check(
         self, *, outside: bool = False, skip: frozenset[str] = frozenset()
@@ -412,7 +362,8 @@ class Plan:
             lines = "\n".join(f"  - {problem}" for problem in found)
             raise WorkflowValidationError(
                 f"{self.name} cannot run as written:\n{lines}",
-                hint="Mend the annotations, or run anyway with "
+                hint=self._advice
+                or "Mend the annotations, or run anyway with "
                 "Workflow(disable_validation=True).",
                 workflow=self.name,
             )
@@ -432,44 +383,17 @@ def _catchers(steps: Sequence[StepSpec]) -> dict[int, StepSpec]:
     return found
 
 
-def _families(kinds: Iterable[type[Event]]) -> list[type[Event]]:
-    """One of the classes for each that its cell defined several times."""
-    kept: list[type[Event]] = []
-    for kind in kinds:
-        if not any(same_class(kind, other) for other in kept):
-            kept.append(kind)
-    return kept
-
-
-def _place(kind: type) -> tuple[str, str]:
-    return kind.__module__, kind.__qualname__
+def _namesake(kind: type[Event], others: Iterable[type[Event]]) -> type[Event] | None:
+    """Another class of the same name."""
+    same = (other for other in others if other.__name__ == kind.__name__)
+    return next((other for other in same if not issubclass(kind, other)), None)
 
 
 def _names(kinds: Iterable[type]) -> str:
     return ", ".join(kind.__name__ for kind in kinds)
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    kind = type(value).__name__
-    return f"{kind} {text}" if len(text) <= 40 else kind
-
-
 def _annotated(spec: StepSpec) -> str:
-    return " | ".join(kind.__name__ for kind in spec.returns) or "None"
-
-
-def _return_hint(value: object, spec: StepSpec) -> str:
-    if inspect.iscoroutine(value):
-        value.close()
-        return "An `await` is missing: write `return await …`."
-    if isinstance(value, tuple | set) and any(isinstance(v, Event) for v in value):
-        return "Several events go into a list: return [A(…), B(…)]."
-    if isinstance(value, list):
-        return "A returned list holds events, not lists: flatten it."
-    if isinstance(value, type) and issubclass(value, Event):
-        return f"That is the class itself; return an instance: {value.__name__}(…)."
-    stops = [kind.__name__ for kind in spec.returns if issubclass(kind, StopEvent)]
-    if stops:
-        return f"To finish with this value: return {stops[0]}(result=…)."
-    return f"Put the value into a field of {_annotated(spec)} and return that."
+    alone = [kind.__name__ for kind in spec.bare]
+    in_lists = " | ".join(kind.__name__ for kind in spec.listed)
+    return " | ".join([*alone, f"list[{in_lists}]"] if in_lists else alone) or "None"

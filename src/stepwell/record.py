@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from stepwell.calls import StepCall
 from stepwell.errors import WorkflowRuntimeError
-from stepwell.events import Event, StepState, StepStateChanged
+from stepwell.events import Event, StepState, StepStateChanged, WorkflowIdleEvent
 
 __all__ = ["CALLS_KEPT", "EVENTS_KEPT", "CallRecord", "RunRecord"]
 
@@ -88,25 +88,11 @@ class CallRecord:
         return f"<CallRecord {call} {self.status}{shown}>"
 
 
-class _Mark:
-    """A change of one call, placed among the events written before it."""
-
-    __slots__ = ("at", "events_before", "internal", "row", "status", "worker")
-
-    def __init__(
-        self,
-        at: float,
-        events_before: int,
-        row: CallRecord | None,
-        internal: Event | None = None,
-    ) -> None:
-        self.at = at
-        self.events_before = events_before
-        self.row = row
-        # The row goes on changing; the mark says how it was.
-        self.status = "" if row is None else row.status
-        self.worker = -1 if row is None else row.worker
-        self.internal = internal
+# A change of one call, placed among the events written before it: seconds of the
+# run, the number of those events, the call's row, its status and worker then (the
+# row goes on changing); or an internal event in the place of these. A tuple, since
+# two are made for each call.
+_Mark = tuple[float, int, CallRecord | None, str, int, Event | None]
 
 
 class RunRecord:
@@ -127,6 +113,9 @@ class RunRecord:
         self._waiting: list[asyncio.Future[None]] = []
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        # Whether anybody ever read the stream, and whom to tell that the run waits.
+        self.was_read = False
+        self.when_idle: Callable[[], None] | None = None
         self.dropped_calls = 0
 
     def __iter__(self) -> Iterator[CallRecord]:
@@ -160,7 +149,9 @@ class RunRecord:
         if self._closed:
             return
         if internal:
-            self._marks.append(_Mark(at, self._events.end, None, internal=event))
+            self._marks.append((at, self._events.end, None, "", -1, event))
+            if self.when_idle is not None and type(event) is WorkflowIdleEvent:
+                self.when_idle()
         else:
             self._events.append(event)
         self._wake()
@@ -216,17 +207,23 @@ class RunRecord:
 
     def _new_row(self, call: StepCall) -> CallRecord:
         row = self._open[call.call_id] = CallRecord(call)
-        if len(self._rows) == self._rows.maxlen:
+        rows = self._rows
+        if len(rows) == rows.maxlen:
             self.dropped_calls += 1
-        self._rows.append(row)
+        rows.append(row)
         return row
 
     def _mark(self, at: float, row: CallRecord) -> None:
-        if not self._closed:
-            mark = _Mark(at, self._events.end, row)
-            self._marks.append(mark)
-            if self._waiting:
-                self._wake()
+        if self._closed:
+            return
+        # Written out, and not by calls: this happens twice for each call.
+        events, marks = self._events, self._marks
+        before = events.start + len(events.items)
+        marks.items.append((at, before, row, row.status, row.worker, None))
+        if len(marks.items) > marks.keep:
+            marks.trim()
+        if self._waiting:
+            self._wake()
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -247,13 +244,14 @@ class RunRecord:
             WorkflowRuntimeError: The reader fell so far behind that events it had
                 not read are no longer kept.
         """
+        self.was_read = True
         next_event, next_mark, burst = 0, 0, 0
         events, marks = self._events, self._marks
         while True:
             mark = marks.at(next_mark) if expose_internal else None
-            if mark is not None and mark.events_before <= next_event:
+            if mark is not None and mark[1] <= next_event:
                 next_mark = max(next_mark, marks.start) + 1
-                yield mark.internal or _state_changed(mark)
+                yield mark[5] or _state_changed(mark)
             elif next_event < events.end:
                 if next_event < events.start:
                     raise WorkflowRuntimeError(
@@ -285,30 +283,34 @@ class RunRecord:
 class _Log(Generic[T]):
     """A list that forgets its oldest items, in constant time an item."""
 
-    __slots__ = ("_items", "_keep", "start")
+    __slots__ = ("items", "keep", "start")
 
     def __init__(self, keep: int) -> None:
-        self._items: list[T] = []
-        self._keep = keep
+        self.items: list[T] = []
+        self.keep = keep
         self.start = 0
 
     @property
     def end(self) -> int:
         """Number of items ever appended."""
-        return self.start + len(self._items)
+        return self.start + len(self.items)
 
     def append(self, item: T) -> None:
-        """Add an item; drops a quarter of the oldest when full."""
-        self._items.append(item)
-        if len(self._items) > self._keep:
-            surplus = len(self._items) - self._keep * 3 // 4
-            del self._items[:surplus]
-            self.start += surplus
+        """Add an item; when full, forget the oldest."""
+        self.items.append(item)
+        if len(self.items) > self.keep:
+            self.trim()
+
+    def trim(self) -> None:
+        """Drop a quarter of what is kept, the oldest."""
+        surplus = len(self.items) - self.keep * 3 // 4
+        del self.items[:surplus]
+        self.start += surplus
 
     def at(self, place: int) -> T | None:
         """The item at `place`, or the oldest kept after it; None past the end."""
         index = max(place - self.start, 0)
-        return self._items[index] if index < len(self._items) else None
+        return self.items[index] if index < len(self.items) else None
 
 
 def _release(future: asyncio.Future[None]) -> None:
@@ -326,20 +328,20 @@ def _shown(error: BaseException) -> str:
 
 
 def _state_changed(mark: _Mark) -> StepStateChanged:
-    row = mark.row
+    at, _, row, status, worker, _ = mark
     assert row is not None
     state = {"queued": StepState.PREPARING, "running": StepState.RUNNING}
-    ended = mark.status not in state
+    ended = status not in state
     return StepStateChanged(
         name=row.step,
-        step_state=state.get(mark.status, StepState.NOT_RUNNING),
-        worker_id=str(mark.worker) if mark.worker >= 0 else "<enqueued>",
+        step_state=state.get(status, StepState.NOT_RUNNING),
+        worker_id=str(worker) if worker >= 0 else "<enqueued>",
         input_event_name=row.input,
         output_event_name=", ".join(row.outputs) or None if ended else None,
         call_id=row.call_id,
-        at=mark.at,
+        at=at,
         attempt=row.attempt,
         caused_by=row.caused_by,
-        status=mark.status,
+        status=status,
         error=row.error if ended else None,
     )

@@ -46,6 +46,7 @@ __all__ = [
     "wait_exponential",
     "wait_exponential_jitter",
     "wait_fixed",
+    "wait_full_jitter",
     "wait_incrementing",
     "wait_none",
     "wait_random",
@@ -307,6 +308,9 @@ def wait_random_exponential(
     """
     upper, low = wait_exponential(multiplier, exp_base, max, min), _seconds(min)
     return WaitStrategy(lambda attempts: random.uniform(low, upper(attempts)))
+
+
+wait_full_jitter = wait_random_exponential
 
 
 def wait_chain(*strategies: Callable[[int], float]) -> WaitStrategy:

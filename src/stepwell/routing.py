@@ -7,11 +7,17 @@ be done is put into `_out`, for `run` to carry out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepwell.calls import Branch, Fanout, StepCall
+from stepwell.calls import (
+    NO_RECOVERIES,
+    WHOLE,
+    Branch,
+    Fanout,
+    StepCall,
+    brought_together,
+)
 from stepwell.commands import (
     CallEnded,
     CallQueued,
@@ -34,8 +40,6 @@ from stepwell.waits import Wait
 
 __all__ = ["Routing"]
 
-_NONE: Mapping[str, int] = {}
-
 
 class Routing(RunState):
     """Routes events and begins calls."""
@@ -54,7 +58,8 @@ class Routing(RunState):
         *,
         returned: bool = False,
     ) -> None:
-        route = self.plan.route(type(event))
+        kind = type(event)
+        route = self.plan.routes.get(kind) or self.plan.route(kind)
         if route.stops and returned:
             assert isinstance(event, StopEvent)
             return self._end(at, event, None, "done")
@@ -75,16 +80,20 @@ class Routing(RunState):
                 self._questions.answer()
             takers = tuple(s for s in takers if s is not waited.call.spec)
             self._wake_call(at, waited, event)
+        elif self._waits.again and (specs := self._waits.awaited_again(event)):
+            takers = tuple(s for s in takers if s not in specs)
+            self._waits.early.append(event)
         elif not takers and route.answers:
             self._waits.early.append(event)
         elif not takers and not route.asks:
             self._unhandled(event)
-        came = source.spec.name if source else None
-        self._recent.append((type(event).__name__, tuple(s.name for s in takers), came))
+        self._recent.append((kind, takers, source.spec if source else None))
         cause = source.call_id if source else None
-        recoveries = source.recoveries if source else _NONE
+        recoveries = source.recoveries if source else NO_RECOVERIES
         for spec in takers:
-            if spec.joins:
+            if spec.collect is not None:
+                self._gather(at, spec, event, branch, recoveries)
+            elif spec.joins:
                 self._meet(at, spec, event, cause, branch, recoveries)
             else:
                 self._offer(at, spec, event, cause, branch, recoveries)
@@ -98,14 +107,21 @@ class Routing(RunState):
         branch: Branch | None,
         recoveries: Mapping[str, int],
     ) -> None:
+        if branch is not None:
+            if branch.is_cut():
+                return
+            branch.fanout.alive += 1
         call = StepCall(self._next_call, spec, event, cause, branch, recoveries)
         self._next_call += 1
-        if branch is not None:
-            branch.fanout.alive += 1
-        self._admit(at, call)
+        if self._busy[spec.index] < spec.num_workers and not self.over:
+            self._begin(at, call)
+        else:
+            self._admit(at, call)
 
     def _admit(self, at: float, call: StepCall) -> None:
         """Begin a call, or have it wait for a worker."""
+        if self.over:
+            return  # a call before it went round too often
         index = call.spec.index
         if self._busy[index] < call.spec.num_workers:
             self._begin(at, call)
@@ -118,6 +134,8 @@ class Routing(RunState):
         if wait.timer:
             self._out.append(DropTimer(wait.timer))
         call, resume = wait.call, Resume(wait.wait_id, event)
+        if event is not None:
+            call.answers = (*call.answers, event)
         if not self._waits.remove(wait):
             self._out.append(resume)
         elif self._busy[call.spec.index] < call.spec.num_workers:
@@ -129,7 +147,8 @@ class Routing(RunState):
 
     def _occupy(self, at: float, call: StepCall) -> None:
         """Give a call a worker and count it among the running ones."""
-        self._resume(at)
+        if self.status == "waiting":
+            self._resume(at)
         index = call.spec.index
         free = self._free[index]
         call.worker = free.pop() if free else self._busy[index]
@@ -192,41 +211,60 @@ class Routing(RunState):
     def _leave(self, at: float, branch: Branch | None) -> None:
         """One call or inner list less on this branch; the last one ends its list."""
         while branch is not None and not self.over:
-            fanout = branch.fanout
+            fanout, branch = branch.fanout, branch.fanout.parent
             fanout.alive -= 1
+            if not fanout.alive:
+                self._regroup(at, fanout, outside=False)
             if fanout.alive:
                 return
-            assert fanout.spec is not None
-            self._hand_out(at, fanout, self.plan.gatherers(fanout.spec))
-            for held, index in sorted(fanout.holding, key=lambda pair: pair[0].index):
-                join = self._meetings.pop((held, index), None)
-                for event in join.rest() if join else ():
-                    # Now that the list is worked through, across its items.
-                    self._meet(
-                        at,
-                        self.plan.steps[index],
-                        event,
-                        fanout.number,
-                        fanout.parent,
-                        fanout.recoveries,
-                    )
-            branch = fanout.parent
+            self._regroup(at, fanout, outside=True)
+            self._hand_out(at, fanout)
+            if branch is not None:
+                self._bring_up(branch, fanout.recoveries)
 
-    def _hand_out(self, at: float, fanout: Fanout, takers: Iterable[StepSpec]) -> None:
+    def _bring_up(self, branch: Branch, recoveries: Mapping[str, int]) -> None:
+        """Note in a list how often its items were helped."""
+        fanout = branch.fanout
+        fanout.recoveries = brought_together(fanout.recoveries, recoveries)
+
+    def _hand_out(self, at: float, fanout: Fanout) -> None:
         """Give what was gathered in a list to the steps that take it whole."""
-        for spec in takers:
-            if spec.index in fanout.served or (
-                fanout is self._root and spec.index not in fanout.gathered
-            ):
-                continue
-            self._give_list(at, fanout, spec)
-            if self.over:
-                return
+        due = self.plan.gatherers(fanout.spec) if fanout.spec else ()
+        for spec in self.plan.steps:
+            wanted = spec in due and spec.index not in fanout.served
+            if (wanted or spec.index in fanout.gathered) and not self.over:
+                self._give_list(at, fanout, spec)
 
     def _give_list(self, at: float, fanout: Fanout, spec: StepSpec) -> None:
         events = fanout.hand_out(spec)
         cause = fanout.number or None
         self._offer(at, spec, events, cause, fanout.parent, fanout.recoveries)
+
+    def _gather(
+        self,
+        at: float,
+        spec: StepSpec,
+        event: Event,
+        branch: Branch | None,
+        recoveries: Mapping[str, int],
+    ) -> None:
+        """Keep an event for a step that takes a list."""
+        home = self._gathered_in(spec, branch)
+        self._bring_up(home, recoveries)
+        if home.fanout.gather(spec, home.index, event):
+            self._give_list(at, home.fanout, spec)
+            if home.fanout.cut:
+                self._stop_calls(at, lambda call: _stands_in(call, home.fanout))
+
+    def _gathered_in(self, spec: StepSpec, branch: Branch | None) -> Branch:
+        """The place of an event in the innermost list of which a step takes such."""
+        if branch is None:
+            return Branch(self._root, 0)
+        for outer in branch.outward():
+            made_by = outer.fanout.spec
+            if made_by is not None and spec in self.plan.gatherers(made_by):
+                return outer
+        return branch  # sent by a step whose annotation does not say so
 
     def _meet(
         self,
@@ -237,65 +275,66 @@ class Routing(RunState):
         branch: Branch | None,
         recoveries: Mapping[str, int],
     ) -> None:
-        """Keep an event for a step that takes several, until they are together."""
-        if spec.collect is not None:
-            fanout, place = self._gathered_in(spec, branch)
-            if fanout.gather(spec, place, event):
-                self._give_list(at, fanout, spec)
-                if spec.collect.cancel_rest and fanout.number:
-                    self._stop_calls(
-                        at, lambda call: _stands_in(call, fanout) and not self.over
-                    )
-            return
-        # The items of a list meet each other at once; what is made of them meets
-        # what is made of the same item, and the rest when the list has ended.
-        if branch is not None and branch.fanout.number == cause:
-            branch = branch.fanout.parent
-        join = self._meetings.get((branch, spec.index))
+        """Keep an event for a step with several parameters, until all have come."""
+        fanout, where = self._root, WHOLE
+        if branch is not None:
+            fanout = branch.fanout
+            # Items of a list meet each other at once. What is made of them meets
+            # what is made of the same item, until the list has ended.
+            where = WHOLE if fanout.number == cause else branch.index + 1
+        join = fanout.joins.get((where, spec.index))
         if join is None:
-            join = Join(spec, "", spec.accepts)
-            self._meetings[branch, spec.index] = join
-            if branch is not None:
-                branch.fanout.holding.append((branch, spec.index))
-        join.add(event, branch, again=False)
-        if not join.missing:
-            events = tuple(join.take())
-            if not any(join.have.values()):
-                del self._meetings[branch, spec.index]
-            self._offer(at, spec, events, cause, branch, recoveries)
+            join = fanout.joins[where, spec.index] = Join(spec, "", spec.accepts)
+        join.add(event, branch.place if branch else None)
+        join.recoveries = brought_together(join.recoveries, recoveries)
+        if join.missing:
+            return
+        recoveries, taken = join.recoveries, join.take()
+        if not any(join.have.values()):
+            del fanout.joins[where, spec.index]
+        if branch is not None:
+            first = min(place[1] for place, _ in taken if place is not None)
+            branch = Branch(fanout, first)
+        events = tuple(event for _, event in taken)
+        self._offer(at, spec, events, cause, branch, recoveries)
 
-    def _gathered_in(self, spec: StepSpec, branch: Branch | None) -> tuple[Fanout, int]:
-        """The innermost list whose events this step takes, and the place in it."""
-        while branch is not None:
-            made_by = branch.fanout.spec
-            if made_by is not None and spec in self.plan.gatherers(made_by):
-                return branch.fanout, branch.index
-            branch = branch.fanout.parent
-        return self._root, 0
+    def _regroup(self, at: float, fanout: Fanout, *, outside: bool) -> None:
+        """Let what has met nothing yet meet across a list's items, or outside it."""
+        kept, fanout.joins = fanout.joins, {}
+        if fanout.cut:
+            return
+        for key in sorted(kept):
+            join, cause = kept[key], fanout.number
+            for place, event in join.rest():
+                assert place is not None
+                branch = fanout.parent if outside else Branch(fanout, place[1])
+                self._meet(at, join.step, event, cause, branch, join.recoveries)
 
     def _stop_calls(self, at: float, concerned: Callable[[StepCall], bool]) -> None:
         """Stop calls wherever they are: queued, delayed, waiting or running."""
+        idle: list[StepCall] = []
         for queue in self._queues:
-            for call in [c for c in queue if concerned(c)]:
-                if call.call_id not in self._resuming:
-                    queue.remove(call)
-                    self._drop(at, call)
+            resuming = self._resuming
+            gone = [c for c in queue if c.call_id not in resuming and concerned(c)]
+            for call in gone:
+                queue.remove(call)
+            idle += gone
         for timer, (call, _) in tuple(self._delayed.items()):
             if concerned(call):
                 del self._delayed[timer]
                 self._out.append(DropTimer(timer))
-                self._drop(at, call)
+                idle.append(call)
         begun = [*self.calls.values(), *(w.call for w in self._waits.open.values())]
         begun += [call for call, _ in self._resuming.values()]
         for call in begun:
             if concerned(call) and call.call_id not in self._stopping:
                 self._stopping.add(call.call_id)
                 self._out.append(StopCall(call))
-
-    def _drop(self, at: float, call: StepCall) -> None:
-        """Let a call go that holds no worker."""
-        self._out.append(CallEnded(call, "cancelled"))
-        self._leave(at, call.branch)
+        # Last, for a list that ends by it may start new calls, and those go on.
+        for call in idle:
+            if not self.over:
+                self._out.append(CallEnded(call, "cancelled"))
+                self._leave(at, call.branch)
 
     # -- the end ---------------------------------------------------------------
 
@@ -314,9 +353,10 @@ class Routing(RunState):
         self, at: float, stop: StopEvent, error: BaseException | None, status: str
     ) -> None:
         if error is not None:
-            # Only a run that somebody stopped is one to go on with.
-            resumable = status == "cancelled"
-            self.left = replace(self.snapshot(at), is_running=resumable)
+            # Only a run that had begun and that somebody stopped is one to go on with.
+            left = self.snapshot(at)
+            resumable = left.is_running and status == "cancelled"
+            self.left = left._replace(is_running=resumable)
         self.over = True
         self.status = status
         self.calls.clear()
@@ -324,7 +364,6 @@ class Routing(RunState):
             queue.clear()
         self._delayed.clear()
         self._joins.clear()
-        self._meetings.clear()
         self._waits.clear()
         self._root = Fanout(0, None, None)
         self._out.append(Ended(stop, error, status))
@@ -338,22 +377,23 @@ class Routing(RunState):
         return timer
 
     def _start_clock(self, at: float) -> None:
+        self._clock_since = at
         if self.timeout is not None:
-            self._clock_since = at
             self._clock_timer = self._wake(at + self.timeout - self._clock_used)
 
     def _stop_clock(self, at: float) -> None:
         if self._clock_since is not None:
             self._clock_used += at - self._clock_since
             self._clock_since = None
-            self._out.append(DropTimer(self._clock_timer))
-            self._clock_timer = 0
+            if self._clock_timer:
+                self._out.append(DropTimer(self._clock_timer))
+                self._clock_timer = 0
 
     def _resume(self, at: float) -> None:
         if self.status == "waiting":
             self.status = "running"
-            if self._clock_since is None:
-                self._start_clock(at)
+        if self._clock_since is None:
+            self._start_clock(at)
 
 
 def _stands_in(call: StepCall, fanout: Fanout) -> bool:

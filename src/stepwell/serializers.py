@@ -15,7 +15,7 @@ import sys
 from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from copy import copy
 from dataclasses import fields, is_dataclass
@@ -44,12 +44,12 @@ __all__ = [
     "ValueSerdeError",
 ]
 
-# Values in each other. What was written must be readable on a stack already deep.
-_DEEPEST = 100
+_DEEPEST = 100  # values in each other, so that a stack already deep can read them
 # Come back without being listed; of the builtins, a tag fits exceptions only.
 _ALWAYS = ("stepwell.events.", "stepwell.store.", "builtins.")
 # Where LlamaIndex has the events that are called the same here.
 _FOREIGN = ("workflows.events.", "llama_index.core.workflow.events.")
+_GENERAL = ("builtins", "collections.abc", "typing")
 _KINDS = ("value", "pydantic", "component", "dataclass", "enum", "exception")
 _TAGS = [f"__is_{kind}" for kind in _KINDS]
 
@@ -71,10 +71,7 @@ class ValueSerdeError(ContextSerdeError, ValueError):
 
 
 class UnreconstructedException(Exception):
-    """Stands for an exception that was saved and could not be built again.
-
-    It has the message of that, and the qualified name of its class.
-    """
+    """Has the message of a saved exception, an `original_type` that cannot be built."""
 
     def __init__(self, message: str, *, original_type: str | None = None) -> None:
         super().__init__(message)
@@ -103,10 +100,9 @@ class JsonSerializer(BaseSerializer):
     pydantic models (events among them), dataclasses, members of enums, exceptions
     without traceback, and objects with `class_name()`, `to_dict()`, `from_dict()`.
 
-    Models are saved by field, but not private attributes and `exclude=True`, and are
-    validated when read. Their own serializers are asked where a declared field holds
-    what has no form here. What lies in two places comes back twice; a fixed offset
-    from UTC as a `datetime.timezone`.
+    Models are saved by field, without private attributes and `exclude=True`, and
+    validated when read; their own serializers are asked for declared classes with no
+    form here. What lies in two places comes back twice, a fixed offset as `timezone`.
 
     Args:
         allowed_types: The classes that come back, wherever they are defined, or
@@ -157,11 +153,9 @@ class JsonSerializer(BaseSerializer):
 
         try:
             return self._read(json.loads(text), "", None)
-        except ValueSerdeError:
-            raise
         except RecursionError:
             raise _malformed("", "it is nested too deep") from None
-        except (ValueError, TypeError) as error:
+        except (json.JSONDecodeError, TypeError) as error:
             raise _malformed("", f"it is not JSON ({error})") from error
 
     def _read(self, data: Any, path: str, declared: Any) -> Any:
@@ -249,10 +243,10 @@ class JsonSerializer(BaseSerializer):
             known = self._classes.values()
             short = [k for k in known if name == f"{k.__module__}.{k.__name__}"]
             found = short[0] if len(short) == 1 else None
+        if found is None and name.startswith(_FOREIGN):  # also where it is loaded
+            found = _find("stepwell.events." + name.rpartition(".")[2])
         if found is None and (self._any_loaded or listed or name.startswith(_ALWAYS)):
             found = _find(name, load=listed)
-        if found is None and name.startswith(_FOREIGN):
-            found = _find("stepwell.events." + name.rpartition(".")[2])
         if found is None:
             raise self._unresolved(name, path)
         return found.newest if isinstance(found, EventMeta) else found
@@ -319,19 +313,17 @@ def _find(name: str, *, load: bool = False) -> type | None:
             with suppress(ImportError):  # the last parts may be nested classes
                 import_module(module)
         found: object = sys.modules.get(module)
-        for part in parts[cut:]:
-            # Not getattr, at which a lazy module would import something.
-            holds = isinstance(found, ModuleType | type)
-            found = vars(found).get(part) if holds else None
+        for p in parts[cut:]:  # not by getattr: a lazy module would import for it
+            found = vars(found).get(p) if isinstance(found, ModuleType | type) else None
         if isinstance(found, type):
             return found
     return None
 
 
-def _classes_in(annotation: Any) -> Iterator[type]:
-    yield from (k for k in (annotation, get_origin(annotation)) if isinstance(k, type))
-    for inner in get_args(annotation):
-        yield from _classes_in(inner)
+def _classes_in(annotation: Any) -> list[type]:
+    inner = [kind for each in get_args(annotation) for kind in _classes_in(each)]
+    found = (annotation, get_origin(annotation), *inner)
+    return [kind for kind in found if isinstance(kind, type)]
 
 
 def _refusal(path: str, trouble: str, kind: type | None = None) -> ValueSerdeError:
@@ -343,17 +335,17 @@ def _refusal(path: str, trouble: str, kind: type | None = None) -> ValueSerdeErr
 
 
 def _malformed(path: str, trouble: str) -> ValueSerdeError:
-    hint = "Read it whole, with its classes, by what wrote it (PickleSerializer?)."
+    hint = "Read the whole text with the serializer that wrote it (PickleSerializer for"
+    hint += " a pickle), and with the classes it was written with."
     message = f"what was saved{path and ' at ' + path} cannot be read: {trouble}."
     return ValueSerdeError(message, hint=hint, path=path)
 
 
 def _moment(value: datetime | time) -> object:
     zone = value.tzinfo
-    rules = isinstance(zone, ZoneInfo) or (zone and zone.utcoffset(None) is None)
-    if not rules and not value.fold:
-        return value.isoformat()
-    return [value.replace(tzinfo=None).isoformat(), zone, value.fold]
+    if value.fold or (zone and zone.utcoffset(None) is None):
+        return [value.replace(tzinfo=None).isoformat(), zone, value.fold]
+    return value.isoformat()
 
 
 def _read_moment(kind: Any, data: Any) -> Any:
@@ -418,33 +410,30 @@ def _write(value: Any, path: str, above: tuple[int, ...]) -> Any:
 
 
 def _write_dict(value: dict[Any, Any], path: str, above: tuple[int, ...]) -> Any:
-    def write(each: Any, key: Any) -> Any:
-        return _write(each, f"{path}[{key!r}]", above)
-
+    at = {key: f"{path}[{key!r}]" for key in value}
     if all(type(key) is str and key[:5] != "__is_" for key in value):
-        return {key: write(value[key], key) for key in value}
-    pairs = [[write(key, key), write(value[key], key)] for key in value]
+        return {key: _write(each, at[key], above) for key, each in value.items()}
+    pairs = [[_write(e, at[key], above) for e in (key, value[key])] for key in value]
     return {"__is_value": True, "type": "dict", "value": pairs}
 
 
 def _write_object(value: Any, kind: type, path: str, above: tuple[int, ...]) -> Any:
     name = _name(kind)
     if isinstance(value, Enum):
-        tag, data = "enum", value.value if isinstance(value, Flag) else value.name
+        tag, data = "enum", value.value if issubclass(kind, Flag) else value.name
     elif _is_component(kind):
         tag, data = "component", _write(value.to_dict(), path, above)
     elif isinstance(value, BaseModel):
         tag, data = "pydantic", _model_parts(value, path, above)
     elif isinstance(value, BaseException):
         tag, data = "exception", {"message": str(value), "args": None}
-        if kind is UnreconstructedException and value.original_type:
-            name = value.original_type
-        else:
-            with suppress(Exception):  # then the message has to do
-                # As pickle would: some say more there than in their `args`.
-                build, args, state = (*value.__reduce__(), None)[:3]
-                parts = [_write(part, path, above) for part in (list(args), state)]
-                data |= {"args": parts[0], "state": parts[1]} if build is kind else {}
+        if isinstance(value, UnreconstructedException):
+            name = value.original_type or name
+        with suppress(Exception):  # then the message has to do
+            build, args, state = (*value.__reduce__(), None)[:3]  # more than in args
+            if _name(build) == name:
+                both = [_write(each, path, above) for each in ([*args], state)]
+                data["args"], data["state"] = both
     elif is_dataclass(kind):
         tag, names = "dataclass", [field.name for field in fields(kind)]
         if strays := getattr(value, "__dict__", {}).keys() - names:
@@ -479,10 +468,11 @@ def _field(model: BaseModel, name: str, path: str, above: tuple[int, ...]) -> An
     try:
         return _write(model.__dict__[name], path, above)
     except ValueSerdeError as refusal:
-        # What an annotation covers, pydantic can read, so it may write it as well.
-        declared = {*_classes_in(type(model).model_fields[name].annotation)} - {object}
+        # What is declared, pydantic can read, so it may write it; not what it guesses.
+        declared = _classes_in(type(model).model_fields[name].annotation)
+        named = tuple(k for k in declared if k.__module__ not in _GENERAL)
         with suppress(Exception):
-            if refusal.kind and issubclass(refusal.kind, tuple(declared)):
+            if refusal.kind in declared or issubclass(refusal.kind or object, named):
                 dumped = model.model_dump(mode="json", include={name})[name]
                 if "**********" not in str(dumped):  # how pydantic masks a secret
                     return _write(dumped, path, above)

@@ -14,15 +14,18 @@ from typing import Any, Union
 
 from pydantic import BaseModel
 
-from stepwell.collect import Collect
-from stepwell.errors import WorkflowValidationError
+from stepwell.collect import All, Cardinality, Collect, Take
+from stepwell.errors import WorkflowValidationError, did_you_mean
 from stepwell.events import Event
+from stepwell.hints import about_parameter, about_return
 from stepwell.resources import ResourceDefinition, ResourceDescriptor
 from stepwell.retry import RetryPolicy
 
 __all__ = ["DEFAULT_WORKERS", "StepSpec", "invalid", "read_signature"]
 
 DEFAULT_WORKERS = 4
+# Written alone, these do nothing.
+_MARKS = (Collect, All, Take)
 
 
 class StepSpec:
@@ -131,9 +134,11 @@ def read_signature(
     Raises:
         WorkflowValidationError: It cannot be a step as written.
     """
-    if not callable(function) or not hasattr(function, "__name__"):
+    is_class = isinstance(function, type)
+    if is_class or not callable(function) or not hasattr(function, "__name__"):
+        shown = f"the class {function.__name__}" if is_class else repr(function)
         raise WorkflowValidationError(
-            f"@step decorates functions, not {function!r}.",
+            f"@step decorates functions, not {shown}.",
             hint="Put @step right above `async def name(self, ev: StartEvent) -> …`.",
         )
     name = function.__name__
@@ -146,12 +151,6 @@ def read_signature(
         )
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
-    if bound and _is_nested(function) and _first_is_event(function, parameters):
-        raise invalid(
-            name,
-            "its first parameter is the event, and a step is a method.",
-            f"Write `self` first: async def {name}(self, ev: StartEvent) -> …",
-        )
     if bound and not _takes_self(parameters, function):
         raise invalid(
             name,
@@ -162,6 +161,13 @@ def read_signature(
     spec = StepSpec(function, bound=bound)
     names = _names_around(function, caller)
     hints = _resolve_hints(function, names)
+    if bound and _is_given(hints.get(parameters[0].name)):
+        shown = ", ".join(f"{parameter.name}: …" for parameter in parameters)
+        raise invalid(
+            name,
+            f"its first parameter is `{parameters[0].name}`, and a step is a method.",
+            f"Write `self` first: async def {name}(self, {shown}) -> …",
+        )
     for parameter in parameters[1:] if bound else parameters:
         _read_parameter(spec, parameter, hints.get(parameter.name), names)
     if not spec.accepts:
@@ -204,11 +210,9 @@ def _is_nested(function: Callable[..., Any]) -> bool:
     return "." in function.__qualname__.rsplit("<locals>.", 1)[-1]
 
 
-def _first_is_event(
-    function: Callable[..., Any], parameters: list[inspect.Parameter]
-) -> bool:
-    first = function.__annotations__.get(parameters[0].name) if parameters else None
-    return any(_is_event(member) for member in _members(first))
+def _is_given(hint: Any) -> bool:
+    """Whether steps are given such a thing: an event, or a context."""
+    return any(_is_event(member) or _is_context(member) for member in _members(hint))
 
 
 def _names_around(
@@ -234,10 +238,16 @@ def _resolve_hints(
     try:
         hints = typing.get_type_hints(function, localns=names, include_extras=True)
     except NameError as error:
+        known = {**getattr(function, "__globals__", {}), **names}
+        likely = [name for name, value in known.items() if _is_event(value)]
+        inside = error.name in function.__qualname__.split(".")
         raise invalid(
             function.__name__,
-            f"an annotation names {error.name!r}, which is not defined here.",
-            "Define or import the class above the step.",
+            f"an annotation names {error.name!r}, which is not defined here."
+            + did_you_mean(str(error.name), likely),
+            f"In the body of {error.name} write the class without `{error.name}.`"
+            if inside
+            else "Define or import the class above the step.",
         ) from None
     except Exception as error:
         raise invalid(
@@ -271,11 +281,20 @@ def _read_parameter(
             if isinstance(argument, type) and issubclass(argument, BaseModel):
                 spec.state_type = argument
         return
+    for mark in marks:
+        if isinstance(mark, Cardinality) or any(mark is k for k in _MARKS):
+            raise invalid(
+                spec.name,
+                f"`{parameter.name}` is marked with {getattr(mark, '__name__', mark)}, "
+                "which does nothing outside Collect(…).",
+                f"Write `{parameter.name}: Annotated[list[MyEvent], "
+                "Collect(Take(2))]`.",
+            )
     collect = next((m for m in marks if isinstance(m, Collect)), None)
     inside = _listed(members[0]) if len(members) == 1 else None
     if inside is not None and inside and all(map(_is_event, inside)):
         return _take_events(spec, parameter.name, inside, collect or Collect())
-    if collect is not None or Collect in marks:
+    if collect is not None:
         raise invalid(
             spec.name,
             f"`{parameter.name}` is marked with Collect and is no list of events.",
@@ -283,23 +302,12 @@ def _read_parameter(
         )
     if members and all(map(_is_event, members)):
         return _take_events(spec, parameter.name, members, None)
-    if parameter.default is not parameter.empty:
+    default = parameter.default
+    if isinstance(default, ResourceDescriptor):
+        marks = (*marks, default)
+    elif default is not parameter.empty:
         return
-    likely = {"ctx": "Context", "context": "Context", "ev": "StartEvent"}
-    wanted = likely.get(parameter.name)
-    if hint is None and wanted is not None:
-        raise invalid(
-            spec.name,
-            f"parameter `{parameter.name}` has no annotation.",
-            f"Write `{parameter.name}: {wanted}`"
-            + (", or the event class that starts it." if wanted != "Context" else "."),
-        )
-    raise invalid(
-        spec.name,
-        f"nothing can be given for parameter `{parameter.name}`.",
-        "A step takes events (`ev: StartEvent`) and may take `ctx: Context` and "
-        "`Annotated[T, Resource(make_it)]`; give any other parameter a default.",
-    )
+    raise invalid(spec.name, *about_parameter(parameter, hint, marks))
 
 
 def _take_events(
@@ -371,13 +379,7 @@ def _returned_events(
         inside = _listed(member)
         for kind in (member,) if inside is None else inside:
             if not _is_event(kind):
-                shown = getattr(kind, "__name__", None) or repr(kind)
-                raise invalid(
-                    name,
-                    f"its return annotation names {shown}, which is no event class.",
-                    "Return an Event subclass, a union or list of them, or None; "
-                    "plain values go into a field, as in StopEvent(result=value).",
-                )
+                raise invalid(name, *about_return(name, kind))
             (alone if inside is None else in_lists)[kind] = None
     return tuple(alone), tuple(in_lists)
 

@@ -1,33 +1,34 @@
 """A run on paper: its state and what it has left to do, as data that JSON can hold.
 
-What is taken down is decided in `state`; how one value becomes text, in
-`serializers`. The layout has the names of LlamaIndex Workflows where both engines
-know the thing:
+What is taken down is decided in `state`; the layout is in `saved`, which says more
+than this, and has the names of LlamaIndex Workflows where both engines know the thing:
 
-    version      2
-    written_by   "stepwell", and `format`: what the rest of the names means
-    is_running   whether there is something to go on with
-    state        {state_type, state_module, state_data: {"_data": {key: text}}}
-                 for free-form state; for a model, state_data is text
-    workers      {step: {queue: […], in_progress: […], collected_events: {…}}}
-    streams      lists of events that work goes on in
+    version        2
+    written_by     "stepwell", and `format`: what the rest of the names means
+    is_running     whether there is something to go on with
+    state          what `store` makes of the state; {} where that was left out
+    workers        by step: queue, in_progress, collected_events, visits
+    streams        lists of events that work goes on in
     elapsed_alive  seconds that the run's clock had used
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from stepwell.errors import ContextSerdeError, did_you_mean
 from stepwell.events import Event
+from stepwell.graph import same_class
+from stepwell.llama_index import take_over
 from stepwell.plan import Plan
-from stepwell.serializers import BaseSerializer, JsonSerializer, ValueSerdeError
+from stepwell.saved import Reader, SavedCall, SavedContext, SavedList, SavedSet
+from stepwell.serializers import BaseSerializer
 from stepwell.state import CallLeft, FanoutLeft, JoinLeft, Place, Snapshot
-from stepwell.store import DictState, default_state
+from stepwell.store import dump_state
+from stepwell.texts import to_text
+from stepwell.waits import class_names
 
 __all__ = ["dump", "load"]
 
@@ -47,361 +48,312 @@ def dump(
     Raises:
         ContextSerdeError: Some value cannot be saved; says which. Also a ValueError.
     """
-    workers: dict[str, dict[str, Any]] = {}
-
-    def worker(step: str) -> dict[str, Any]:
-        return workers.setdefault(
-            step,
-            {
-                "queue": [],
-                "in_progress": [],
-                "collected_events": {},
-                "collected_waiters": [],
-            },
-        )
-
-    for call in left.calls:
-        where = "in_progress" if call.running else "queue"
-        worker(call.step)[where].append(_dump_call(call, serializer))
-    for name in left.visits:
-        worker(name)["visits"] = left.visits[name]
-    joins = [_dump_join(join, serializer) for join in left.joins]
+    if not left.is_running:
+        # Nothing will go on with what a failed run has left.
+        left = Snapshot(is_running=False, next_call=left.next_call)
     return {
         "version": _VERSION,
         "written_by": "stepwell",
         "format": _FORMAT,
         "is_running": left.is_running,
-        "state": _dump_state(state, serializer) if include_state else {},
-        "workers": workers,
-        "joins": joins,
-        "streams": [_dump_fanout(fanout, serializer) for fanout in left.fanouts],
-        "early": [_text(e, serializer, "an early answer") for e in left.early],
-        "questions": {"open": left.open_questions, "asked": left.asked},
-        "elapsed_alive": left.elapsed,
-        "next_call": left.next_call,
+        "state": dump_state(state, serializer) if include_state else {},
+        **_Dump(left, serializer).data(),
     }
 
 
-def _text(value: Any, serializer: BaseSerializer, what: str) -> str:
-    try:
-        return serializer.serialize(value)
-    except ValueError as error:
-        raise ValueSerdeError(
-            f"{what} cannot be saved: {getattr(error, 'message', error)}",
-            hint=getattr(error, "hint", None)
-            or "Keep it out of events and state, or pass PickleSerializer().",
-            path=getattr(error, "path", ""),
-            kind=getattr(error, "kind", None),
-        ) from error
+class _Dump:
+    """Writes down what one run has left to do."""
 
+    def __init__(self, left: Snapshot, serializer: BaseSerializer) -> None:
+        self._left = left
+        self._serializer = serializer
+        self._workers: dict[str, dict[str, Any]] = {}
+        # Which call a collected event belongs to: it must not be collected again.
+        self._owners = {(c.step, id(c.event)): c.call_id for c in left.calls}
 
-def _dump_state(state: BaseModel, serializer: BaseSerializer) -> dict[str, Any]:
-    kind = type(state)
-    told: dict[str, Any] = {
-        "store_type": "in_memory",
-        "state_type": kind.__name__,
-        "state_module": kind.__module__,
-    }
-    if not isinstance(state, DictState):
-        what = f"the state {kind.__name__}"
-        return {**told, "state_data": _text(state, serializer, what)}
-    values: dict[str, str] = {}
-    for key, value in {**state.__dict__, **(state.__pydantic_extra__ or {})}.items():
-        try:
-            values[key] = _text(value, serializer, f"the state's key {key!r}")
-        except ContextSerdeError as error:
-            if key != "memory":
-                raise
-            # Chat memories of other libraries stand here, and are made anew.
-            warnings.warn(f"left out: {error.message}", stacklevel=4)
-    return {**told, "state_data": {"_data": values}}
+    def data(self) -> dict[str, Any]:
+        left = self._left
+        for name, count in left.visits.items():
+            self._worker(name)["visits"] = count
+        for call in left.calls:
+            where = "in_progress" if call.running else "queue"
+            self._worker(call.step)[where].append(self._call(call))
+        for join in left.joins:
+            worker, joined = self._worker(join.step), self._join(join)
+            if join.buffer_id:
+                worker["collected_events"].setdefault(join.buffer_id, []).append(joined)
+            else:
+                worker["static_collect_events"].append(joined)
+        return {
+            "workers": self._workers,
+            "streams": [self._fanout(fanout) for fanout in left.fanouts],
+            "early": [self._text(e, "that came early") for e in left.early],
+            "questions": {"open": left.open_questions, "asked": left.asked},
+            "elapsed_alive": left.elapsed,
+            "next_call": left.next_call,
+        }
 
+    def _worker(self, step: str) -> dict[str, Any]:
+        empty = {
+            "queue": [],
+            "in_progress": [],
+            "collected_events": {},
+            "static_collect_events": [],
+            "visits": 0,
+        }
+        return self._workers.setdefault(step, empty)
 
-def _dump_call(call: CallLeft, serializer: BaseSerializer) -> dict[str, Any]:
-    what = f"an event that step `{call.step}` was given"
-    told: dict[str, Any] = {
-        "event": _text(call.event, serializer, what),
-        "attempts": call.attempt - 1,
-        "call_id": call.call_id,
-        "caused_by": call.caused_by,
-        "place": call.place,
-        "recovery_counts": dict(call.recoveries),
-        "delay": call.delay,
-        "spent": call.spent,
-        "last_exception": None,
-        "taken": [
-            [
-                buffer,
-                _names(kinds),
-                _text(list(got), serializer, what),
-            ]
-            for buffer, kinds, got in call.taken
-        ],
-    }
-    if call.last_error is not None:
-        what = f"the last error of step `{call.step}`"
-        told["last_exception"] = _text(call.last_error, serializer, what)
-    return told
+    def _call(self, call: CallLeft) -> dict[str, Any]:
+        error = None
+        if call.last_error is not None:
+            what = f"the last error of step `{call.step}`"
+            error = to_text(call.last_error, self._serializer, what, step=call.step)
+        given = f"that step `{call.step}` was given"
+        return {
+            "event": self._text(call.event, given, call.step),
+            # What is delayed has failed once more than it was tried again.
+            "attempts": call.attempt - 1,
+            "call_id": call.call_id,
+            "caused_by": call.caused_by,
+            "place": _position(call.place),
+            "recovery_counts": dict(call.recoveries),
+            "delay": call.delay,
+            "spent": call.spent,
+            "last_exception": error,
+            "last_failed_at": call.last_failed,
+            "taken": [
+                {
+                    "buffer_id": buffer_id,
+                    "expected": _names(kinds),
+                    "events": [self._text(e, given, call.step) for e in events],
+                }
+                for buffer_id, kinds, events in call.taken
+            ],
+            "answers": [self._text(e, given, call.step) for e in call.answers],
+            "awaited": list(call.awaited),
+        }
 
+    def _join(self, join: JoinLeft) -> dict[str, Any]:
+        collected = f"that step `{join.step}` has collected"
+        return {
+            "expected": _names(join.expected),
+            "events": [
+                {
+                    "event": self._text(event, collected, join.step),
+                    "place": _position(place),
+                    "call": self._owners.get((join.step, id(event))),
+                }
+                for place, event in join.have
+            ],
+            "at": _position(join.at),
+            "recovery_counts": dict(join.recoveries),
+        }
 
-def _dump_join(join: JoinLeft, serializer: BaseSerializer) -> dict[str, Any]:
-    what = f"an event that step `{join.step}` has collected"
-    return {
-        "step": join.step,
-        "buffer_id": join.buffer_id,
-        "expected": _names(join.expected),
-        "have": [[place, _text(event, serializer, what)] for place, event in join.have],
-        "at": join.at,
-    }
+    def _fanout(self, fanout: FanoutLeft) -> dict[str, Any]:
+        return {
+            "number": fanout.number,
+            "source_step": fanout.step,
+            "place": _position(fanout.place),
+            "gathered": {
+                step: [
+                    {
+                        "index": index,
+                        "event": self._text(event, f"gathered for step `{step}`", step),
+                    }
+                    for index, event in held
+                ]
+                for step, held in fanout.gathered.items()
+            },
+            "served": list(fanout.served),
+            "recovery_counts": dict(fanout.recoveries),
+        }
 
-
-def _dump_fanout(fanout: FanoutLeft, serializer: BaseSerializer) -> dict[str, Any]:
-    what = "an event that was gathered for step `{}`"
-    return {
-        "number": fanout.number,
-        "source_step": fanout.step,
-        "place": fanout.place,
-        "gathered": {
-            step: [[i, _text(e, serializer, what.format(step))] for i, e in held]
-            for step, held in fanout.gathered.items()
-        },
-        "served": list(fanout.served),
-        "recovery_counts": dict(fanout.recoveries),
-    }
+    def _text(self, event: Any, where: str, step: str | None = None) -> str:
+        parts = event if isinstance(event, list | tuple) else [event]
+        name = " + ".join(dict.fromkeys(type(part).__name__ for part in parts))
+        what = f"{name or 'the list'} {where}"
+        return to_text(event, self._serializer, what, step=step, event=name)
 
 
 def _names(kinds: Iterable[type[Event]]) -> list[str]:
-    """Event classes as their names."""
-    return [f"{kind.__module__}.{kind.__qualname__}" for kind in kinds]
+    return [class_names(kind)[0] for kind in kinds]
+
+
+def _position(place: Place | None) -> list[int] | None:
+    return None if place is None else list(place)
 
 
 def load(
-    data: Mapping[str, Any], plan: Plan, serializer: BaseSerializer | None = None
+    data: Any, plan: Plan, serializer: BaseSerializer | None = None
 ) -> tuple[BaseModel, Snapshot]:
     """The state and what is left to do, from what `dump` made of them.
 
     Args:
-        data: As `dump` gave it, or as LlamaIndex Workflows saved it, as long as no
-            list of events was being worked on.
+        data: As `dump` gave it, or as LlamaIndex Workflows saved it.
         plan: The workflow as it is now.
         serializer: Turns values back; by default JSON.
 
     Raises:
         ContextSerdeError: The data is no saved context, or of another version, or
-            names steps or classes that the workflow does not have.
+            names steps or classes that the workflow does not have. Where a value is
+            the trouble, also a ValueError.
     """
-    try:
-        return _Loader(plan, serializer).load(data)
-    except ContextSerdeError:
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise ContextSerdeError(
-            f"this is no saved context of {plan.name}: "
-            f"{type(error).__name__}: {error}.",
-            hint="Pass what ctx.to_dict() gave, unchanged.",
-            workflow=plan.name,
-        ) from error
+    reader = Reader(plan, serializer)
+    if not isinstance(data, Mapping):
+        kind = type(data).__name__
+        hint = ", which json.loads() makes of text" if isinstance(data, str) else ""
+        reader.refuse(f"it is {kind}, and not a dictionary{hint}.")
+    version, ours = data.get("version"), data.get("written_by") == "stepwell"
+    known = (_VERSION,) if ours else (1, _VERSION)
+    if type(version) is not int or version not in known:
+        reader.refuse(f"it has version {version!r}, and version {_VERSION} is read.")
+    if ours and (type(data.get("format")) is not int or data["format"] != _FORMAT):
+        shown = data.get("format")
+        reader.refuse(f"it has format {shown!r}, and format {_FORMAT} is read.")
+    if type(data.get("is_running")) is not bool or "state" not in data:
+        reader.refuse("it does not say is_running, or has no state.")
+    state = reader.state(data["state"])
+    if ours:
+        saved = reader.layout(SavedContext, dict(data))
+        left = _Load(reader, saved).snapshot() if data["is_running"] else None
+    else:
+        left = take_over(data, reader) if data["is_running"] else None
+    return state, left or Snapshot(is_running=False)
 
 
-class _Loader:
-    """Reads one saved context."""
+class _Load:
+    """Reads what one run had left to do."""
 
-    def __init__(self, plan: Plan, serializer: BaseSerializer | None) -> None:
-        self._plan = plan
-        self._kinds: dict[str, type[Event]] = {}
-        for spec in plan.steps:
-            for kind in (*spec.accepts, *spec.returns):
-                self._kinds[f"{kind.__module__}.{kind.__qualname__}"] = kind.newest
-        self._serializer = serializer or JsonSerializer()
-        if isinstance(self._serializer, JsonSerializer):
-            # The graph's classes come back wherever they were defined.
-            own = (*self._kinds.values(), plan.state_type)
-            self._serializer = self._serializer.with_types(*own)
+    def __init__(self, reader: Reader, saved: SavedContext) -> None:
+        self._reader = reader
+        self._saved = saved
+        self._calls: dict[int, CallLeft] = {}
+        self._lists: set[int] = set()
 
-    def load(self, data: Mapping[str, Any]) -> tuple[BaseModel, Snapshot]:
-        if not isinstance(data, Mapping):
-            self._refuse(f"it is {type(data).__name__}, not a dictionary.")
-        version = data.get("version")
-        known = type(version) is int and version in (1, _VERSION)
-        ours = data.get("written_by") == "stepwell"
-        if not known or (ours and data.get("format") != _FORMAT):
-            shown = f"version {version!r}"
-            if ours:
-                shown += f", format {data.get('format')!r}"
-            self._refuse(
-                f"it has {shown}; this release reads version {_VERSION}, "
-                f"format {_FORMAT}."
-            )
-        state = self._state(data.get("state") or {})
-        if not data["is_running"]:
-            return state, Snapshot(is_running=False)
-        if not ours:
-            return state, self._foreign(data)
-        calls: list[CallLeft] = []
-        for name, held in data["workers"].items():
-            if any(held.get(key) for key in ("queue", "in_progress", "visits")):
-                self._step(name)
-            for where in ("queue", "in_progress"):
-                running = where == "in_progress"
-                calls += [self._call(name, each, running) for each in held[where]]
-        calls.sort(key=lambda call: call.call_id)
-        questions = data["questions"]
-        return state, Snapshot(
-            calls=calls,
-            fanouts=[self._fanout(each) for each in data["streams"]],
-            joins=[self._join(each) for each in data["joins"]],
-            early=[self._event(text) for text in data["early"]],
-            open_questions=questions["open"],
-            asked=questions["asked"],
+    def snapshot(self) -> Snapshot:
+        saved = self._saved
+        streams = [self._fanout(each) for each in saved["streams"]]
+        joins: list[JoinLeft] = []
+        for name, worker in saved["workers"].items():
+            for each in worker["queue"]:
+                self._call(name, each, running=False)
+            for each in worker["in_progress"]:
+                self._call(name, each, running=True)
+            for buffer_id, sets in worker["collected_events"].items():
+                joins += [self._join(name, buffer_id, each) for each in sets]
+            joins += [self._join(name, "", s) for s in worker["static_collect_events"]]
+        return Snapshot(
+            calls=[self._calls[number] for number in sorted(self._calls)],
+            fanouts=streams,
+            joins=joins,
+            early=[self._reader.event(e, "an answer") for e in saved["early"]],
+            open_questions=saved["questions"]["open"],
+            asked=saved["questions"]["asked"],
             visits={
-                n: w["visits"] for n, w in data["workers"].items() if "visits" in w
+                name: worker["visits"] for name, worker in saved["workers"].items()
             },
-            elapsed=float(data["elapsed_alive"]),
-            next_call=data["next_call"],
+            elapsed=saved["elapsed_alive"],
+            next_call=saved["next_call"],
         )
 
-    def _foreign(self, data: Mapping[str, Any]) -> Snapshot:
-        """What another engine had queued: plain events, each for one step."""
-        calls: list[CallLeft] = []
-        for name, held in (data.get("workers") or {}).items():
-            waiting = held.get("collected_events") or held.get("static_collect_events")
-            if waiting or data.get("streams"):
-                self._refuse(
-                    "it comes from another engine, in the middle of a join or a list "
-                    "of events, which cannot be taken over.",
-                )
-            for each in [*held.get("in_progress", ()), *held.get("queue", ())]:
-                given = each if isinstance(each, str) else each["event"]
-                self._step(name)
-                calls.append(CallLeft(name, self._event(given), 1, len(calls) + 1))
-        return Snapshot(calls=calls, next_call=len(calls) + 1)
-
-    def _state(self, told: Mapping[str, Any]) -> BaseModel:
-        wanted = self._plan.state_type
-        if not told or told.get("state_data") is None:
-            return default_state(wanted)
-        data = told["state_data"]
-        if isinstance(data, str):
-            state = self._value(data, "the state")
-            if not isinstance(state, wanted) and wanted is not DictState:
-                shown = type(state).__name__
-                self._refuse(
-                    f"its state is {shown}, and {wanted.__name__} is expected."
-                )
-            if isinstance(state, BaseModel):
-                return state
-            self._refuse(f"its state is {type(state).__name__}, and no model.")
-        values = {
-            key: self._value(text, f"the state's key {key!r}")
-            for key, text in data["_data"].items()
-        }
-        try:
-            return wanted(**values)
-        except ValidationError as error:
-            wrong = "; ".join(
-                f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()
-            )
-            self._refuse(f"its state does not fit {wanted.__name__}: {wrong}.")
-
-    def _value(self, text: object, what: str) -> Any:
-        if not isinstance(text, str):
-            self._refuse(f"{what} is {type(text).__name__}, not text.")
-        try:
-            return self._serializer.deserialize(text)
-        except ContextSerdeError as error:
-            raise ContextSerdeError(
-                f"{what} cannot be restored: {error.message}",
-                hint=error.hint,
-                workflow=self._plan.name,
-            ) from error
-        except ValueError as error:
-            self._refuse(f"{what} cannot be restored: {error}.")
-
-    def _event(self, text: object) -> Event:
-        event = self._value(text, "an event")
-        if not isinstance(event, Event):
-            self._refuse(f"it holds {type(event).__name__} where an event belongs.")
-        return event
-
-    def _call(self, step: str, told: Mapping[str, Any], running: bool) -> CallLeft:
-        error = told["last_exception"]
-        return CallLeft(
+    def _call(self, step: str, saved: SavedCall, running: bool) -> None:
+        reader, number = self._reader, saved["call_id"]
+        spec = reader.step(step)
+        what = f"an event of step `{step}`"
+        if number in self._calls or not 0 < number < self._saved["next_call"]:
+            reader.refuse(f"a call of step `{step}` has the number {number}.")
+        if saved["delay"] is not None and not saved["attempts"]:
+            reader.refuse(f"call {number} is to be tried again, and was never tried.")
+        error = None
+        if saved["last_exception"] is not None:
+            error = reader.value(saved["last_exception"], f"an error of step `{step}`")
+            if not isinstance(error, BaseException):
+                reader.refuse(f"an error of step `{step}` is {type(error).__name__}.")
+        self._calls[number] = CallLeft(
             step=step,
-            event=self._given(step, told["event"]),
-            attempt=told["attempts"] + 1,
-            call_id=told["call_id"],
-            caused_by=told["caused_by"],
-            place=_place(told["place"]),
-            recoveries=dict(told["recovery_counts"]),
+            event=reader.given(spec, reader.value(saved["event"], what)),
+            attempt=saved["attempts"] + 1,
+            call_id=number,
+            caused_by=saved["caused_by"],
+            place=self._place(saved["place"]),
+            recoveries=saved["recovery_counts"],
             taken=tuple(
-                (buffer, self._classes(kinds), tuple(self._value(got, "an event")))
-                for buffer, kinds, got in told["taken"]
+                (
+                    taken["buffer_id"],
+                    reader.kinds(taken["expected"]),
+                    tuple(reader.event(text, what) for text in taken["events"]),
+                )
+                for taken in saved["taken"]
             ),
-            delay=told["delay"],
-            spent=told["spent"],
-            last_error=None if error is None else self._value(error, "an error"),
+            delay=saved["delay"],
+            spent=saved["spent"],
+            last_error=error,
+            last_failed=saved["last_failed_at"],
+            answers=tuple(reader.event(text, what) for text in saved["answers"]),
+            awaited=tuple(saved["awaited"]),
             running=running,
         )
 
-    def _given(self, name: str, text: object) -> Any:
-        """What a step was given, if it still takes that."""
-        spec = self._plan.by_name[name]
-        value = self._value(text, f"an event of step `{name}`")
-        several = isinstance(value, list | tuple)
-        if several != spec.joins or not all(
-            isinstance(part, Event) for part in (value if several else [value])
+    def _join(self, step: str, buffer_id: str, saved: SavedSet) -> JoinLeft:
+        reader, spec = self._reader, self._reader.step(step)
+        names = saved["expected"]
+        expected = reader.kinds(names)
+        whole = spec.joins and spec.collect is None
+        if not buffer_id and not (
+            whole
+            and len(expected) == len(spec.accepts)
+            and all(map(same_class, expected, spec.accepts))
         ):
-            self._refuse(
-                f"step `{name}` was given what it no longer takes: {spec.signature}."
-            )
-        return value
+            reader.refuse(f"step `{step}` no longer takes {', '.join(names)}.")
+        what = f"an event that step `{step}` has collected"
+        have: list[tuple[Place | None, Event]] = []
+        for each in saved["events"]:
+            owner = self._calls.get(each["call"] or 0)
+            event = owner.event if owner else reader.event(each["event"], what)
+            # The list it came in may have come to its end.
+            have.append((_place(each["place"]), event))
+        place, counts = self._place(saved["at"]), saved["recovery_counts"]
+        return JoinLeft(step, buffer_id, expected, have, place, counts)
 
-    def _join(self, told: Mapping[str, Any]) -> JoinLeft:
-        return JoinLeft(
-            step=self._step(told["step"]),
-            buffer_id=told["buffer_id"],
-            expected=self._classes(told["expected"]),
-            have=[(_place(place), self._event(text)) for place, text in told["have"]],
-            at=_place(told["at"]),
-        )
-
-    def _fanout(self, told: Mapping[str, Any]) -> FanoutLeft:
-        source = told["source_step"]
+    def _fanout(self, saved: SavedList) -> FanoutLeft:
+        reader, number = self._reader, saved["number"]
+        place = self._place(saved["place"])
+        source = saved["source_step"]
+        if source is not None:
+            reader.step(source)
+        known = number in self._lists or number >= self._saved["next_call"]
+        if known or (source is None) != (number == 0) or (place and not number):
+            reader.refuse(f"a list of events has the number {number}.")
+        gathered: dict[str, list[tuple[int, Event]]] = {}
+        for name, held in saved["gathered"].items():
+            spec = reader.step(name)
+            if not self._collects(name):
+                reader.refuse(f"step `{name}` no longer takes a list of events.")
+            what = f"an event gathered for step `{name}`"
+            events = [reader.event(each["event"], what) for each in held]
+            reader.given(spec, events)
+            places = [each["index"] for each in held]
+            gathered[name] = list(zip(places, events, strict=True))
+        self._lists.add(number)
         return FanoutLeft(
-            number=told["number"],
-            step=None if source is None else self._step(source),
-            place=_place(told["place"]),
-            gathered={
-                self._step(name): [(i, self._event(text)) for i, text in held]
-                for name, held in told["gathered"].items()
-            },
-            served=tuple(map(self._step, told["served"])),
-            recoveries=dict(told["recovery_counts"]),
+            number,
+            source,
+            place,
+            gathered,
+            tuple(filter(self._collects, saved["served"])),
+            saved["recovery_counts"],
         )
 
-    def _classes(self, names: list[str]) -> list[type[Event]]:
-        for name in names:
-            if name not in self._kinds:
-                close = did_you_mean(name, self._kinds)
-                self._refuse(f"it names {name}, which is not in the graph.{close}")
-        return [self._kinds[name] for name in names]
+    def _collects(self, step: str) -> bool:
+        spec = self._reader.plan.by_name.get(step)
+        return spec is not None and spec.collect is not None
 
-    def _step(self, name: str) -> str:
-        known = self._plan.by_name
-        if name not in known:
-            self._refuse(
-                f"it names step {name!r}; there is: {', '.join(known)}."
-                f"{did_you_mean(str(name), known)}"
-            )
-        return name
-
-    def _refuse(self, problem: str) -> NoReturn:
-        raise ContextSerdeError(
-            f"this saved context cannot be used for {self._plan.name}: {problem}",
-            hint="Pass what ctx.to_dict() gave, unchanged, to the same workflow.",
-            workflow=self._plan.name,
-        )
+    def _place(self, position: list[int] | None) -> Place | None:
+        place = _place(position)
+        if place is not None and (not place[0] or place[0] not in self._lists):
+            self._reader.refuse(f"it names the list {place[0]}, which is not in it.")
+        return place
 
 
-def _place(told: Any) -> Place | None:
-    return None if told is None else (int(told[0]), int(told[1]))
+def _place(position: list[int] | None) -> Place | None:
+    return None if position is None else (position[0], position[1])

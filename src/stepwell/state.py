@@ -7,29 +7,34 @@ What happens to the state is decided in `machine`. What was taken down is a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from stepwell.calls import Branch, Fanout, StepCall
+from stepwell.calls import WHOLE, Branch, Fanout, StepCall
 from stepwell.commands import Resume
 from stepwell.events import Event
-from stepwell.joins import Join
+from stepwell.joins import Join, Place
 from stepwell.plan import Plan
+from stepwell.signature import StepSpec
 from stepwell.waits import Questions, Waits
 
 __all__ = ["CallLeft", "FanoutLeft", "JoinLeft", "Place", "RunState", "Snapshot"]
 
 _RECENT = 5
-# A list by the number of the call that returned it, and a place in it.
-Place = tuple[int, int]
+_NOTHING: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class CallLeft:
-    """A call that had not come to its end; `delay` in seconds, for one to be retried.
+class CallLeft(NamedTuple):
+    """A call that had not come to its end.
 
-    `running` says that it had begun and begins again: what it did is done twice.
+    Attributes:
+        running: Whether it had begun and begins again: what it did is done twice.
+        attempt: Which attempt is to come, or was going on.
+        delay: Seconds until then, for one that is to be tried again.
+        spent: Seconds since its first attempt began.
+        last_failed: When the attempt before failed, in epoch seconds.
+        answers: What it got by waiting, for the next time it waits for that.
+        awaited: Names of the classes it was waiting for.
     """
 
     step: str
@@ -38,51 +43,64 @@ class CallLeft:
     call_id: int = 0
     caused_by: int | None = None
     place: Place | None = None
-    recoveries: Mapping[str, int] = field(default_factory=dict)
+    recoveries: Mapping[str, int] = _NOTHING
     taken: tuple[tuple[str, list[type[Event]], tuple[Event, ...]], ...] = ()
     delay: float | None = None
     spent: float = 0.0
     last_error: BaseException | None = None
+    last_failed: float | None = None
+    answers: tuple[Event, ...] = ()
+    awaited: tuple[str, ...] = ()
     running: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FanoutLeft:
+class FanoutLeft(NamedTuple):
     """A list on whose items work was going on; steps are named."""
 
     number: int
     step: str | None
     place: Place | None = None
-    gathered: Mapping[str, list[tuple[int, Event]]] = field(default_factory=dict)
+    gathered: Mapping[str, list[tuple[int, Event]]] = _NOTHING
     served: tuple[str, ...] = ()
-    recoveries: Mapping[str, int] = field(default_factory=dict)
+    recoveries: Mapping[str, int] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class JoinLeft:
-    """A set of events that was not whole; `at` says where, for event parameters."""
+class JoinLeft(NamedTuple):
+    """A set of events that was not whole.
+
+    `at` says in which list they meet, and at which item of it, from 1 (or `WHOLE`);
+    None for `ctx.collect_events`, and for event parameters outside all lists.
+    """
 
     step: str
     buffer_id: str
     expected: list[type[Event]]
     have: list[tuple[Place | None, Event]]
     at: Place | None = None
+    recoveries: Mapping[str, int] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What a run had left to do; `elapsed` is what its clock had used, in seconds."""
 
-    calls: list[CallLeft] = field(default_factory=list)
-    fanouts: list[FanoutLeft] = field(default_factory=list)
-    joins: list[JoinLeft] = field(default_factory=list)
-    early: list[Event] = field(default_factory=list)
+    calls: Sequence[CallLeft] = ()
+    fanouts: Sequence[FanoutLeft] = ()
+    joins: Sequence[JoinLeft] = ()
+    early: Sequence[Event] = ()
     open_questions: int = 0
     asked: bool = False
-    visits: Mapping[str, int] = field(default_factory=dict)
+    visits: Mapping[str, int] = _NOTHING
     elapsed: float = 0.0
     next_call: int = 1
     is_running: bool = True
+
+    @property
+    def steps(self) -> set[str]:
+        """Names of the steps that have something left to do."""
+        lists = {fanout.step for fanout in self.fanouts if fanout.step}
+        gathering = {step for fanout in self.fanouts for step in fanout.gathered}
+        calls = {call.step for call in self.calls}
+        return calls | lists | gathering | {join.step for join in self.joins}
 
 
 class RunState:
@@ -106,10 +124,8 @@ class RunState:
         self._ran = [0] * n
         self._free: list[list[int]] = [[] for _ in range(n)]
         self._queues: list[deque[StepCall]] = [deque() for _ in range(n)]
-        # What `collect_events` keeps; what waits for a step's other parameters, by
-        # where it stands; and events for list parameters that stand in no list.
+        # What `collect_events` keeps, and what else waits for others in no list.
         self._joins: dict[tuple[int, str], list[Join]] = {}
-        self._meetings: dict[tuple[Branch | None, int], Join] = {}
         self._root = Fanout(0, None, None)
         self._waits = Waits()
         self._resuming: dict[int, tuple[StepCall, Resume]] = {}
@@ -119,7 +135,7 @@ class RunState:
         self._clock_timer = 0
         self._clock_since: float | None = None
         self._clock_used = 0.0
-        self._recent: deque[tuple[str, tuple[str, ...], str | None]] = deque(
+        self._recent: deque[tuple[type, tuple[StepSpec, ...], StepSpec | None]] = deque(
             maxlen=_RECENT
         )
         self._last_silent: tuple[str, str] | None = None
@@ -135,33 +151,56 @@ class RunState:
             return self.left
         if self.over:
             return Snapshot(is_running=False, next_call=self._next_call)
-        running = [*self.calls.values(), *(w.call for w in self._waits.open.values())]
-        running += [call for call, _ in self._resuming.values()]
-        queued = [call for queue in self._queues for call in queue]
-        left = {call.call_id: _call_left(call, at, queued=True) for call in queued}
-        left |= {call.call_id: _call_left(call, at) for call in running}
-        left |= {
-            call.call_id: _call_left(call, at, queued=True, delay=max(0.0, due - at))
-            for call, due in self._delayed.values()
-        }
-        joins = [join for joins in self._joins.values() for join in joins]
         used = self._clock_used
         if self._clock_since is not None:
             used += at - self._clock_since
+        begun = self._begun()
+        visits = {s.name: self._ran[s.index] for s in self.plan.steps}
+        for call in begun:
+            visits[call.spec.name] -= call.attempt == 1  # it will be counted again
+        joins = [join for joins in self._joins.values() for join in joins]
+        fanouts = self._open_fanouts()
         return Snapshot(
-            calls=[left[call_id] for call_id in sorted(left)],
-            fanouts=[self._fanout_left(f) for f in self._open_fanouts()],
+            calls=self._calls_left(at, begun),
+            fanouts=[self._fanout_left(fanout) for fanout in fanouts],
             joins=[_join_left(join, None) for join in joins if any(join.have.values())]
-            + [_join_left(join, b) for (b, _), join in self._meetings.items()],
+            + [
+                _join_left(join, (fanout.number, where) if fanout.number else None)
+                for fanout in fanouts
+                for (where, _), join in fanout.joins.items()
+            ],
             early=list(self._waits.early),
             # A call that waits begins again, and asks again.
             open_questions=self._questions.open
             - sum(wait.asks for wait in self._waits.open.values()),
             asked=self._questions.ever,
-            visits={s.name: self._ran[s.index] for s in self.plan.steps},
+            visits=visits,
             elapsed=used,
             next_call=self._next_call,
         )
+
+    def _begun(self) -> list[StepCall]:
+        """The calls that run or wait, without those that are being stopped."""
+        begun = [*self.calls.values(), *(w.call for w in self._waits.open.values())]
+        begun += [call for call, _ in self._resuming.values()]
+        return [c for c in dict.fromkeys(begun) if c.call_id not in self._stopping]
+
+    def _calls_left(self, at: float, begun: list[StepCall]) -> list[CallLeft]:
+        awaited = self._waits.awaited_by_call()
+
+        def left(call: StepCall, running: bool, delay: float | None = None) -> CallLeft:
+            names = tuple(awaited.get(call.call_id, ()))
+            return _call_left(call, at, self.wall, names, running, delay)
+
+        found = [left(call, True) for call in begun]
+        for queue in self._queues:
+            for call in queue:
+                if call.call_id not in self._resuming:
+                    # One that begins again, and has not yet, stays one that does.
+                    found.append(left(call, call.begins_again))
+        for call, due in self._delayed.values():
+            found.append(left(call, False, max(0.0, due - at)))
+        return sorted(found, key=lambda call: call.call_id)
 
     def _open_fanouts(self) -> list[Fanout]:
         """The lists that work goes on in, outer ones first, and the run as a whole."""
@@ -171,9 +210,8 @@ class RunState:
         branches += [call.branch for call, _ in self._delayed.values()]
         found: dict[Fanout, None] = {}
         for branch in branches:
-            while branch is not None:
-                found[branch.fanout] = None
-                branch = branch.fanout.parent
+            for outer in branch.outward() if branch else ():
+                found[outer.fanout] = None
         return [self._root, *sorted(found, key=lambda fanout: fanout.number)]
 
     def _fanout_left(self, fanout: Fanout) -> FanoutLeft:
@@ -181,25 +219,31 @@ class RunState:
         return FanoutLeft(
             fanout.number,
             fanout.spec.name if fanout.spec else None,
-            _place(fanout.parent),
+            fanout.parent.place if fanout.parent else None,
             {steps[i].name: list(held) for i, held in fanout.gathered.items()},
             tuple(steps[i].name for i in sorted(fanout.served)),
             dict(fanout.recoveries),
         )
 
-    def _take_up(self, left: Snapshot) -> list[tuple[StepCall, float | None]]:
-        """Go on from a snapshot; gives the calls to start, with their delays."""
+    def _take_up(
+        self, at: float, left: Snapshot
+    ) -> tuple[list[tuple[StepCall, float | None]], list[Fanout]]:
+        """Go on from a snapshot.
+
+        Returns:
+            The calls to start, with their delays; and the open lists, each of which
+            counts as one piece of work that is to be taken off when those are counted.
+        """
         by_name = self.plan.by_name
-        fanouts: dict[int, Fanout] = {}
+        lists: list[Fanout] = []
+        fanouts = {0: self._root}
         branches: dict[Place, Branch] = {}
 
         def branch_at(place: Place | None) -> Branch | None:
             if place is None:
                 return None
             if place not in branches:
-                # A list that has come to an end still tells the order of its events.
-                fanout = fanouts.get(place[0]) or Fanout(place[0], None, None)
-                branches[place] = Branch(fanout, place[1])
+                branches[place] = Branch(fanouts[place[0]], place[1])
             return branches[place]
 
         for data in left.fanouts:
@@ -208,28 +252,31 @@ class RunState:
             fanout = Fanout(data.number, spec, parent, data.recoveries)
             for name, held in data.gathered.items():
                 fanout.gathered[by_name[name].index] = list(held)
-            fanout.served = {by_name[name].index for name in data.served}
+            for name in data.served:
+                fanout.serve(by_name[name])
             fanouts[data.number] = fanout
+            if spec is not None:
+                fanout.alive = 1
+                lists.append(fanout)
             if parent is not None:
                 parent.fanout.alive += 1
-        self._root = fanouts.get(0, self._root)
+        self._root = fanouts[0]
         for joined in left.joins:
             step = by_name[joined.step]
             join = Join(step, joined.buffer_id, joined.expected)
+            join.recoveries = joined.recoveries
             for place, event in joined.have:
-                join.add(event, branch_at(place), again=False)
+                join.add(event, place)
             if joined.buffer_id:
                 self._joins.setdefault((step.index, joined.buffer_id), []).append(join)
             else:
-                at = branch_at(joined.at)
-                self._meetings[at, step.index] = join
-                if at is not None:
-                    at.fanout.holding.append((at, step.index))
+                number, where = joined.at or (0, WHOLE)
+                fanouts[number].joins[where, step.index] = join
         self._waits.early.extend(left.early)
         self._questions.ever = left.asked
         self._questions.open = left.open_questions
-        for name, count in left.visits.items():
-            self._ran[by_name[name].index] = count
+        for step in self.plan.steps:
+            self._ran[step.index] = left.visits.get(step.name, 0)
         self._clock_used = left.elapsed
         self._next_call = left.next_call
         todo: list[tuple[StepCall, float | None]] = []
@@ -243,47 +290,51 @@ class RunState:
                 branch,
                 given.recoveries,
             )
-            call.attempt = given.attempt
+            # What is delayed is counted when its time has come.
+            call.attempt = given.attempt - (given.delay is not None)
             call.taken = given.taken
+            call.answers = given.answers
             call.last_error = given.last_error
-            call.first_started = -given.spent
+            call.last_failed = (given.last_failed or 0.0) - self.wall
+            call.first_started = at - given.spent
+            call.begins_again = given.running or given.attempt > 1
+            self._waits.begin_again(call, given.awaited)
             if branch is not None:
                 branch.fanout.alive += 1
-            if given.running and given.attempt == 1:
-                self._ran[call.spec.index] -= 1  # it will be counted again
             todo.append((call, given.delay))
-        return todo
+        return todo, lists
 
 
 def _call_left(
-    call: StepCall, at: float, *, queued: bool = False, delay: float | None = None
+    call: StepCall,
+    at: float,
+    wall: float,
+    awaited: tuple[str, ...],
+    running: bool,
+    delay: float | None,
 ) -> CallLeft:
-    begun = not queued or call.attempt > 1 or delay is not None
+    delayed = delay is not None
+    begun = running or delayed
     return CallLeft(
         step=call.spec.name,
-        event=call.event,
-        attempt=call.attempt,
+        event=list(call.event) if isinstance(call.event, list) else call.event,
+        attempt=call.attempt + delayed,
         call_id=call.call_id,
         caused_by=call.caused_by,
-        place=_place(call.branch),
+        place=call.branch.place if call.branch else None,
         recoveries=dict(call.recoveries),
         taken=call.taken,
         delay=delay,
         spent=at - call.first_started if begun else 0.0,
         last_error=call.last_error,
-        running=not queued,
+        last_failed=wall + call.last_failed if call.last_error else None,
+        answers=call.answers,
+        awaited=awaited,
+        running=running,
     )
 
 
-def _join_left(join: Join, at: Branch | None) -> JoinLeft:
+def _join_left(join: Join, at: Place | None) -> JoinLeft:
     return JoinLeft(
-        join.step.name,
-        join.buffer_id,
-        join.expected,
-        [(_place(b), event) for held in join.have.values() for b, event in held],
-        _place(at),
+        join.step.name, join.buffer_id, join.expected, join.rest(), at, join.recoveries
     )
-
-
-def _place(branch: Branch | None) -> Place | None:
-    return None if branch is None else (branch.fanout.number, branch.index)

@@ -12,7 +12,11 @@ from collections.abc import Callable, Iterable, MutableMapping
 from copy import copy
 from typing import Any, TypeVar, cast, overload
 
-from stepwell.errors import WorkflowValidationError, did_you_mean
+from stepwell.errors import (
+    WorkflowArgumentError,
+    WorkflowValidationError,
+    did_you_mean,
+)
 from stepwell.events import StepFailedEvent
 from stepwell.retry import RetryPolicy
 from stepwell.signature import DEFAULT_WORKERS, StepSpec, invalid, read_signature
@@ -55,6 +59,7 @@ def step(
     timeout: float | None = None,
     max_visits: int | None = None,
     cache: bool | MutableMapping[str, Any] = False,
+    **unknown: Any,
 ) -> F | Callable[[F], F]:
     """Make a function a step of a workflow.
 
@@ -80,15 +85,18 @@ def step(
             it fails with `StepTimeoutError`, which a retry policy may take up.
         max_visits: How often the step may start in one run; a loop that goes round
             more often ends the run with an error.
-        cache: Give an earlier result again when the step's code and its event are
-            the same: True to keep results in this process, or a mapping to keep
-            them in, such as one on disk. The step may not take a context, because
-            what it does there would not be done again.
+        cache: Give an earlier result again, in this and in other runs, when the
+            step's code and the fields of its event are the same: True to keep
+            results in this process, or a mapping to keep them in, such as one on
+            disk. What the step reads elsewhere, as on `self`, is not compared. It
+            may not take a context: what it does there would not be done again.
+        **unknown: Refused; the message names the options there are.
 
     Raises:
         WorkflowValidationError: The signature or an argument is not usable; the
             message says how to write it.
     """
+    _refuse(unknown, "step", step)
     caller = sys._getframe(1)
 
     def decorate(decorated: F) -> F:
@@ -96,19 +104,11 @@ def step(
         spec.num_workers = _checked(spec, "num_workers", num_workers)
         if max_visits is not None:
             spec.max_visits = _checked(spec, "max_visits", max_visits)
-        if retry_policy is not None and not callable(
-            getattr(retry_policy, "next", None)
-        ):
-            raise invalid(
-                spec.name,
-                f"retry_policy has no method `next`: {retry_policy!r}.",
-                "Use one from stepwell.retry, for example "
-                "ConstantDelayRetryPolicy(maximum_attempts=3, delay=1).",
-            )
+        if retry_policy is not None:
+            _check_policy(spec, retry_policy)
         spec.retry_policy = retry_policy
-        if timeout is not None and not (
-            isinstance(timeout, int | float) and timeout > 0
-        ):
+        is_time = isinstance(timeout, int | float) and timeout is not True
+        if timeout is not None and not (is_time and timeout > 0):
             raise invalid(
                 spec.name,
                 f"timeout must be above 0 seconds, not {timeout!r}.",
@@ -124,11 +124,16 @@ def step(
                     "Remove the context parameter, or cache=….",
                 )
             spec.cache = {} if cache is True else cache
+            if isinstance(cache, list) or not hasattr(spec.cache, "__setitem__"):
+                raise invalid(
+                    spec.name,
+                    f"cache is True or a mapping to keep results in, not {cache!r}.",
+                )
         spec.accept_event_subclasses = accept_event_subclasses
         spec.skip_graph_checks = check_names(skip_graph_checks, f"step `{spec.name}`")
         setattr(decorated, _SPEC, spec)
         if workflow is not None:
-            workflow.add_step(decorated)
+            _add(workflow, decorated, spec)
         return decorated
 
     return decorate if function is None else decorate(function)
@@ -143,6 +148,7 @@ def catch_error(
     *,
     for_steps: list[str] | None = None,
     max_recoveries: int = 1,
+    num_workers: int = 1,
     workflow: Any = None,
 ) -> Callable[[F], F]: ...
 
@@ -153,7 +159,9 @@ def catch_error(
     *,
     for_steps: list[str] | None = None,
     max_recoveries: int = 1,
+    num_workers: int = 1,
     workflow: Any = None,
+    **unknown: Any,
 ) -> F | Callable[[F], F]:
     """Make a step that is called when other steps fail for good.
 
@@ -166,13 +174,18 @@ def catch_error(
         function: The function, where the decorator is used without brackets.
         for_steps: Names of the steps it stands in for; by default all that no other
             one names.
-        max_recoveries: How often it helps along one chain of events, from 1.
+        max_recoveries: How often it helps along one chain of events, from 1. The
+            items of a returned list begin chains of their own; where they come
+            together it may help again, but not with a step that it helped before.
+        num_workers: How many calls of it may run at once in one run.
         workflow: The workflow class to add a free function to.
+        **unknown: Refused; the message names the options there are.
 
     Raises:
         WorkflowValidationError: It does not take a `StepFailedEvent`, or an argument
             is not usable.
     """
+    _refuse(unknown, "catch_error", catch_error)
     caller = sys._getframe(1)
 
     def decorate(decorated: F) -> F:
@@ -194,18 +207,63 @@ def catch_error(
         spec.catches_errors = True
         spec.for_steps = None if for_steps is None else tuple(for_steps)
         spec.max_recoveries = _checked(spec, "max_recoveries", max_recoveries)
+        spec.num_workers = _checked(spec, "num_workers", num_workers)
         setattr(decorated, _SPEC, spec)
         if workflow is not None:
-            workflow.add_step(decorated)
+            _add(workflow, decorated, spec)
         return decorated
 
     return decorate if function is None else decorate(function)
 
 
+def _refuse(unknown: dict[str, Any], name: str, decorator: Callable[..., Any]) -> None:
+    """Refuse options that a decorator does not have."""
+    if unknown:
+        options = [
+            each.name
+            for each in inspect.signature(decorator).parameters.values()
+            if each.kind is each.KEYWORD_ONLY
+        ]
+        given = next(iter(unknown))
+        raise WorkflowArgumentError(
+            f"@{name} has no option {given!r}.{did_you_mean(given, options)}",
+            hint=f"It has: {', '.join(options)}.",
+        )
+
+
+def _add(workflow: Any, function: Callable[..., Any], spec: StepSpec) -> None:
+    if not hasattr(workflow, "add_step"):
+        raise invalid(
+            spec.name,
+            f"workflow= takes a workflow class, not {workflow!r}.",
+            "Write @step(workflow=MyWorkflow), without quotes, below that class.",
+        )
+    workflow.add_step(function)
+
+
+def _check_policy(spec: StepSpec, policy: object) -> None:
+    name = getattr(policy, "__name__", None)
+    if name is not None:
+        raise invalid(
+            spec.name,
+            f"retry_policy is {name} itself, and not what it makes.",
+            f"Call it, for example retry_policy={name}().",
+        )
+    if not callable(getattr(policy, "next", None)):
+        raise invalid(
+            spec.name,
+            f"retry_policy has no method `next`: {policy!r}.",
+            "Use one from stepwell.retry, for example "
+            "ConstantDelayRetryPolicy(maximum_attempts=3, delay=1).",
+        )
+
+
 def _checked(spec: StepSpec, option: str, number: object) -> int:
     if type(number) is not int or number < 1:
         raise invalid(
-            spec.name, f"{option} must be a whole number above 0, not {number!r}."
+            spec.name,
+            f"{option} must be a whole number above 0, not {number!r}.",
+            f"Write for example {option}=4.",
         )
     return number
 
@@ -218,7 +276,8 @@ def check_names(names: object, owner: str) -> frozenset[str]:
     """
     if names is None:
         return frozenset()
-    given = [names] if isinstance(names, str) else list(cast("Iterable[str]", names))
+    one = isinstance(names, str) or not isinstance(names, Iterable)
+    given = cast("list[str]", [names] if one else list(cast("Any", names)))
     for name in given:
         if name not in GRAPH_CHECKS:
             raise WorkflowValidationError(

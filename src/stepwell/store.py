@@ -1,13 +1,21 @@
 """State that the steps of one run share: free-form, or a pydantic model.
 
-Only data lives here. Which run a store belongs to, and who may reach it, is
-decided in `context`.
+Only data lives here, and the form in which it is saved. Which run a store belongs
+to, and who may reach it, is decided in `context`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import warnings
+from collections.abc import (
+    AsyncIterator,
+    ItemsView,
+    Iterator,
+    KeysView,
+    Mapping,
+    ValuesView,
+)
 from contextlib import asynccontextmanager
 from copy import copy, deepcopy
 from typing import Any, Generic, TypeVar
@@ -15,11 +23,15 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stepwell.errors import ContextStateError, WorkflowRuntimeError, did_you_mean
+from stepwell.serializers import BaseSerializer, ValueSerdeError
+from stepwell.texts import from_text, to_text
 
 __all__ = [
     "DictState",
     "InMemoryStateStore",
     "default_state",
+    "dump_state",
+    "load_state",
 ]
 
 S = TypeVar("S", bound=BaseModel)
@@ -27,13 +39,30 @@ _MISSING: Any = object()
 
 
 class DictState(BaseModel):
-    """State without a declared shape: any name may be set, as key or attribute."""
+    """State without a declared shape: any name may be set, as key or attribute.
+
+    As a mapping it shows what was set beside the fields that a subclass declares.
+    """
 
     model_config = ConfigDict(extra="allow", arbitrary_types_allowed=True)
 
     def __getitem__(self, key: str) -> Any:
         """The value kept under `key`; KeyError where there is none."""
-        return (self.__pydantic_extra__ or {})[key]
+        try:
+            return (self.__pydantic_extra__ or {})[key]
+        except KeyError:
+            message = f"the state has no {key!r}; {_not_set(self, key)}"
+            raise KeyError(message) from None
+
+    def __getattr__(self, name: str) -> Any:
+        """The value kept under `name`; the error names what there is."""
+        try:
+            return super().__getattr__(name)  # type: ignore[misc]  # hidden by pydantic
+        except AttributeError:
+            if name.startswith("_"):
+                raise
+            message = f"the state has no {name!r}; {_not_set(self, name)}"
+            raise AttributeError(message, name=name, obj=self) from None
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Keep `value` under `key`."""
@@ -49,6 +78,34 @@ class DictState(BaseModel):
         """The value kept under `key`, or `default`."""
         return (self.__pydantic_extra__ or {}).get(key, default)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Values by key, as they are."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        """The keys, in the order in which they were set first."""
+        return iter(self.__pydantic_extra__ or {})
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return len(self.__pydantic_extra__ or {})
+
+    def __bool__(self) -> bool:
+        """True, also while nothing is set."""
+        return True
+
+    def keys(self) -> KeysView[str]:
+        """The keys."""
+        return (self.__pydantic_extra__ or {}).keys()
+
+    def values(self) -> ValuesView[Any]:
+        """The values."""
+        return (self.__pydantic_extra__ or {}).values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Keys with their values."""
+        return (self.__pydantic_extra__ or {}).items()
+
 
 class InMemoryStateStore(Generic[S]):
     """The state of one run, read and written by dotted paths.
@@ -63,6 +120,7 @@ class InMemoryStateStore(Generic[S]):
     def __init__(self, initial_state: S) -> None:
         self._state = initial_state
         self._editing = asyncio.Lock()
+        self._editing_on: asyncio.AbstractEventLoop | None = None
         self._editor: asyncio.Task[Any] | None = None
 
     @property
@@ -80,18 +138,21 @@ class InMemoryStateStore(Generic[S]):
         return copy(self._state)
 
     async def set_state(self, state: S) -> None:
-        """Replace the whole state.
+        """Replace the whole state; one of a base class replaces what that declares.
 
         Raises:
             ValueError: `state` is of a class that does not fit the store's.
         """
-        if not isinstance(state, type(self._state)):
-            raise ValueError(
-                f"the store holds {type(self._state).__name__}, "
-                f"not {type(state).__name__}"
-            )
+        here, given = type(self._state), type(state)
+        whole = isinstance(state, here)
+        if not whole and (given is BaseModel or not issubclass(here, given)):
+            raise ValueError(f"the store holds {here.__name__}, not {given.__name__}")
         await self._writable()
-        self._state = state
+        if whole:
+            self._state = state
+        else:
+            more = {**state.__dict__, **(state.__pydantic_extra__ or {})}
+            self._state = self._state.model_copy(update=more)
 
     async def get(self, path: str, default: Any = _MISSING) -> Any:
         """The value at `path`.
@@ -134,7 +195,10 @@ class InMemoryStateStore(Generic[S]):
             ValueError: The state's class has fields without a default.
         """
         await self._writable()
-        self._state = default_state(type(self._state))
+        try:
+            self._state = default_state(type(self._state))
+        except WorkflowRuntimeError as error:
+            raise ValueError(error.message) from error
 
     @asynccontextmanager
     async def edit_state(self) -> AsyncIterator[S]:
@@ -148,6 +212,10 @@ class InMemoryStateStore(Generic[S]):
             ContextStateError: The task that is editing tried to edit again.
         """
         await self._writable()
+        loop = asyncio.get_running_loop()
+        if self._editing_on is not loop:
+            # A lock belongs to the loop on which somebody first waited for it.
+            self._editing_on, self._editing = loop, asyncio.Lock()
         async with self._editing:
             self._editor = asyncio.current_task()
             draft = _deep(self._state)
@@ -156,6 +224,25 @@ class InMemoryStateStore(Generic[S]):
                 self._state = draft
             finally:
                 self._editor = None
+
+    def to_dict(self, serializer: BaseSerializer) -> dict[str, Any]:
+        """The state as data that JSON can hold.
+
+        Raises:
+            ContextSerdeError: A value cannot be saved. Also a ValueError.
+        """
+        return dump_state(self._state, serializer)
+
+    @classmethod
+    def from_dict(
+        cls, data: Mapping[str, Any], serializer: BaseSerializer
+    ) -> InMemoryStateStore[Any]:
+        """A store with the state that `to_dict` saved.
+
+        Raises:
+            ContextSerdeError: It cannot be restored. Also a ValueError.
+        """
+        return InMemoryStateStore(load_state(data, serializer))
 
     async def _writable(self) -> None:
         if self._editor is None:
@@ -169,34 +256,125 @@ class InMemoryStateStore(Generic[S]):
             return
 
     def _put(self, holder: Any, part: str, value: Any, path: str) -> None:
-        if isinstance(holder, DictState):
-            extra = holder.__pydantic_extra__
-            assert extra is not None  # extra fields are allowed
-            extra[part] = value
-        elif isinstance(holder, BaseModel):
-            fields = type(holder).model_fields
-            if part not in fields and holder.model_config.get("extra") != "allow":
-                name = type(holder).__name__
+        name = type(holder).__name__
+        if isinstance(holder, BaseModel):
+            fields, extra = type(holder).model_fields, holder.__pydantic_extra__
+            if part not in fields and extra is not None:
+                # Not by attribute: names that methods have may be kept as well.
+                extra[part] = value
+                return
+            if part not in fields:
                 raise ValueError(
                     f"{name} has no field {part!r} (path {path!r}); it has: "
                     f"{', '.join(fields) or 'none'}.{did_you_mean(part, fields)}"
                 )
-            setattr(holder, part, value)
-        elif isinstance(holder, list):
-            holder[int(part)] = value
-        elif isinstance(holder, dict):
-            holder[part] = value
-        else:
-            setattr(holder, part, value)
+        try:
+            if isinstance(holder, list):
+                holder[int(part)] = value
+            elif isinstance(holder, dict):
+                holder[part] = value
+            else:
+                setattr(holder, part, value)
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{part!r} of path {path!r} cannot be set in a {name}: {error}"
+            ) from error
 
     def _not_found(self, path: str) -> str:
-        state = self._state
-        known = [*type(state).model_fields, *(state.__pydantic_extra__ or {})]
-        return (
-            f"Path {path!r} not found in state; set so far: "
-            f"{', '.join(known) or 'nothing'}.{did_you_mean(path, known)} "
-            "Pass default=… where it may be missing."
-        )
+        return f"Path {path!r} not found in state; {_not_set(self._state, path)}"
+
+
+def dump_state(state: BaseModel, serializer: BaseSerializer) -> dict[str, Any]:
+    """A state as data: free-form, text for each value; a model, one text for it all.
+
+    Raises:
+        ValueSerdeError: A value cannot be saved; names its key.
+    """
+    kind = type(state)
+    told = {
+        "store_type": "in_memory",
+        "state_type": kind.__name__,
+        "state_module": kind.__module__,
+    }
+    if not isinstance(state, DictState):
+        text = to_text(state, serializer, f"the state {kind.__name__}")
+        return {**told, "state_data": text}
+    texts: dict[str, str] = {}
+    for key, value in {**state.__dict__, **(state.__pydantic_extra__ or {})}.items():
+        try:
+            texts[key] = to_text(value, serializer, f"the state's key {key!r}")
+        except ValueSerdeError as error:
+            if key != "memory":
+                raise
+            # Memories of other libraries stand here, and are made anew by them.
+            warnings.warn(f"left out: {error.message}", stacklevel=2)
+    return {**told, "state_data": {"_data": texts}}
+
+
+def load_state(
+    data: Mapping[str, Any],
+    serializer: BaseSerializer,
+    wanted: type[BaseModel] = DictState,
+) -> BaseModel:
+    """The state that was saved; the default one where `data` has none.
+
+    Args:
+        data: What `dump_state` gave, here or in LlamaIndex Workflows.
+        serializer: Turns text into values.
+        wanted: The class that the steps name. With `DictState`, any will do.
+
+    Raises:
+        ValueSerdeError: It cannot be restored; says why.
+    """
+    if not isinstance(data, Mapping):
+        raise _unreadable(f"is {type(data).__name__}, and no dictionary")
+    stored = data.get("store_type", "in_memory")
+    if stored != "in_memory":
+        raise _unreadable(f"lies elsewhere, in a store of type {stored!r}")
+    held = data.get("state_data")
+    if held is None:
+        return default_state(wanted)
+    if isinstance(held, str):
+        state = from_text(held, serializer, "the state")
+        if not isinstance(state, wanted if wanted is not DictState else BaseModel):
+            raise _unreadable(f"is {type(state).__name__}, not {wanted.__name__}")
+        return state
+    texts = held.get("_data") if isinstance(held, Mapping) else None
+    if not isinstance(texts, Mapping):
+        raise _unreadable("has no '_data'")
+    values: dict[str, Any] = {}
+    for key, text in texts.items():
+        if not isinstance(key, str):
+            raise _unreadable(f"has the key {key!r}, which is no text")
+        values[key] = from_text(text, serializer, f"the state's key {key!r}")
+    fields = wanted.model_fields
+    strange = [] if wanted.model_config.get("extra") == "allow" else values.keys()
+    if lost := ", ".join(repr(key) for key in strange if key not in fields):
+        raise _unreadable(f"has {lost}, and {wanted.__name__} has no such field")
+    try:
+        return wanted.model_validate(values)
+    except ValidationError as error:
+        wrong = "; ".join(f"{_at(e['loc'])}: {e['msg']}" for e in error.errors())
+        raise _unreadable(f"does not fit {wanted.__name__}: {wrong}") from error
+
+
+def _unreadable(trouble: str) -> ValueSerdeError:
+    hint = "Pass what was saved, unchanged, with the class of state it was saved with."
+    return ValueSerdeError(f"the state {trouble}.", hint=hint)
+
+
+def _at(place: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, place))
+
+
+def _not_set(state: BaseModel, name: str) -> str:
+    """Say what is kept, and how something gets there."""
+    known = [*type(state).model_fields, *(state.__pydantic_extra__ or {})]
+    return f"set so far: {', '.join(known) or 'nothing'}." + (
+        did_you_mean(name, known)
+        or f" Set it first with `await ctx.set({name!r}, value)`, or read it with "
+        f"`await ctx.get({name!r}, default)`."
+    )
 
 
 def default_state(kind: type[S]) -> S:
@@ -224,14 +402,12 @@ def _parts(path: object) -> list[str]:
 
 
 def _child(value: Any, part: str) -> Any:
-    if isinstance(value, DictState):
-        return (value.__pydantic_extra__ or {}).get(part, _MISSING)
     if isinstance(value, BaseModel):
-        inside = value.__dict__
-        if part in inside:
-            return inside[part]
-        extra = value.__pydantic_extra__
-        return extra.get(part, _MISSING) if extra else _MISSING
+        for inside in (value.__dict__, value.__pydantic_extra__ or {}):
+            if part in inside:
+                return inside[part]
+        if callable(getattr(type(value), part, None)):
+            return _MISSING  # a method, which is no part of the state
     if isinstance(value, Mapping):
         return value.get(part, _MISSING)
     if isinstance(value, list | tuple):
@@ -244,11 +420,30 @@ def _child(value: Any, part: str) -> Any:
 
 def _deep(state: S) -> S:
     """Copy the state through; what refuses to be copied is shared."""
-    result = copy(state)
+    result, copied = copy(state), dict[int, Any]()
     for held in (result.__dict__, result.__pydantic_extra__ or {}):
         for key, value in held.items():
-            try:
-                held[key] = deepcopy(value)
-            except Exception:  # a lock, a client, a socket: shared on purpose
-                held[key] = value
+            held[key] = _deep_value(value, copied)
     return result
+
+
+def _deep_value(value: Any, copied: dict[int, Any]) -> Any:
+    """Copy a value; `copied` holds what was, by identity, as `deepcopy` keeps it."""
+    if id(value) in copied:
+        return copied[id(value)]
+    if type(value) is list:
+        items = copied[id(value)] = list[Any]()
+        items += [_deep_value(item, copied) for item in value]
+        return items
+    if type(value) is dict:
+        entries = copied[id(value)] = dict[Any, Any]()
+        entries |= {key: _deep_value(item, copied) for key, item in value.items()}
+        return entries
+    before = len(copied)
+    try:
+        return deepcopy(value, copied)
+    except Exception:  # a lock, a client, a socket: shared on purpose
+        for half_done in list(copied)[before:]:
+            del copied[half_done]
+        copied[id(value)] = value
+        return value

@@ -47,7 +47,8 @@ class _LoopThread:
     @classmethod
     def shared(cls) -> _LoopThread:
         with cls._making:
-            if cls._shared is None:
+            # A process that was forked has the object, and not the thread.
+            if cls._shared is None or not cls._shared.thread.is_alive():
                 cls._shared = cls()
             return cls._shared
 
@@ -55,9 +56,10 @@ class _LoopThread:
         if threading.current_thread() is self.thread:
             work.close()
             raise WorkflowRuntimeError(
-                f"run_sync() of {name} was called from a step that run_sync() runs; "
-                "it would wait for itself.",
-                hint="Write `await workflow.run(…)` inside steps.",
+                f"{name} was to be waited for in a step that run_sync() runs, on the "
+                "thread that would have to do the work.",
+                hint="Write `await workflow.run(…)` inside steps; call run_sync() and "
+                "validate(validate_resources=True) outside of them.",
                 workflow=name,
             )
         future = asyncio.run_coroutine_threadsafe(work, self.loop)

@@ -1,6 +1,7 @@
 """The calls of a run as asyncio tasks: a task for each, with variables of its own.
 
-That a call is to begin or to stop is decided in `machine`; what its end means, too.
+The plain way, against which the faster one in `relay` is tested. That a call is to
+begin or to stop is decided in `machine`; what its end means, too.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from stepwell.calls import StepCall
 from stepwell.context import Context, current_call
 from stepwell.executors import Executor
 
-__all__ = ["Tasks"]
+__all__ = ["Ended", "Tasks"]
 
-_Ended = Callable[[StepCall, "asyncio.Future[Any]"], None]
+Ended = Callable[[StepCall, Any, BaseException | None], None]
 
 
 class Tasks:
@@ -28,7 +29,8 @@ class Tasks:
         instance: The workflow, given to steps as `self`.
         executor: Performs the bodies of steps.
         bodies: Performs those that ask for more than their event.
-        ended: Called with each call that ended, and the future of its outcome.
+        ended: Called with each call that ended, what it returned, and what it raised:
+            a `CancelledError` where it was cancelled.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class Tasks:
         instance: object,
         executor: Executor,
         bodies: Bodies,
-        ended: _Ended,
+        ended: Ended,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._ctx = ctx
@@ -77,7 +79,13 @@ class Tasks:
         task.add_done_callback(self._on_done, context=self._variables)
 
     def _on_done(self, task: asyncio.Future[Any]) -> None:
-        self._ended(self._tasks.pop(task), task)
+        call = self._tasks.pop(task)
+        if task.cancelled():
+            self._ended(call, None, asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            self._ended(call, None, error)
+        else:
+            self._ended(call, task.result(), None)
 
     def stop(self, call: StepCall) -> None:
         """Cancel a call; its end is reported as any other."""

@@ -6,13 +6,14 @@ Plain data that `machine` keeps and changes; nothing here decides.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, MutableSequence
 from typing import Any
 
 from stepwell.calls import StepCall
-from stepwell.events import Event
+from stepwell.events import Event, WorkflowIdleEvent
+from stepwell.signature import StepSpec
 
-__all__ = ["Questions", "Wait", "Waits"]
+__all__ = ["Questions", "Wait", "Waits", "class_names"]
 
 # Answers kept for a step that has not begun to wait for them.
 _EARLY = 1_000
@@ -59,17 +60,37 @@ class Wait:
         )
 
 
+class _Again:
+    """What a call that begins again need not wait for, and what it waited for.
+
+    Attributes:
+        call: The call.
+        unread: The answers it got before and has not asked for again.
+        awaited: Names of the classes it waited for when it was saved; until it comes
+            to that again, such events are kept for it.
+    """
+
+    __slots__ = ("awaited", "call", "unread")
+
+    def __init__(self, call: StepCall, awaited: Iterable[str]) -> None:
+        self.call = call
+        self.unread = list(call.answers)
+        self.awaited = list(awaited)
+
+
 class Waits:
     """All calls of a run that are suspended until an event comes.
 
     Attributes:
         open: The waits by their number, in the order in which they began.
         early: Answers that came before anybody waited for them.
+        again: By number, the calls that begin again after they had waited.
     """
 
     def __init__(self) -> None:
         self.open: dict[int, Wait] = {}
         self.early: deque[Event] = deque(maxlen=_EARLY)
+        self.again: dict[int, _Again] = {}
         self._waits_of_call: dict[int, int] = {}
 
     def add(self, wait: Wait) -> None:
@@ -103,16 +124,68 @@ class Waits:
 
     def take_early(self, wait: Wait) -> Event | None:
         """An answer that came before the wait began; it is no longer kept."""
-        early = next((event for event in self.early if wait.fits(event)), None)
-        if early is not None:
-            self.early.remove(early)
-        return early
+        return _take(self.early, wait)
+
+    def begin_again(self, call: StepCall, awaited: Iterable[str] = ()) -> None:
+        """Note that a call starts from the top, with the answers it has got."""
+        if call.answers or awaited:
+            self.again[call.call_id] = _Again(call, awaited)
+
+    def take_unread(self, wait: Wait) -> Event | None:
+        """What a call that begins again was answered before, if it was."""
+        again = self.again.get(wait.call.call_id)
+        if again is None:
+            return None
+        answer = _take(again.unread, wait)
+        if answer is None:
+            # It has come to what it was waiting for.
+            names = class_names(wait.kind)
+            name = next((name for name in again.awaited if name in names), None)
+            if name is not None:
+                again.awaited.remove(name)
+        return answer
+
+    def awaited_again(self, event: Event) -> list[StepSpec]:
+        """The steps that waited for such an event and are on their way to it."""
+        names = class_names(type(event))
+        return [
+            again.call.spec
+            for again in self.again.values()
+            if any(name in again.awaited for name in names)
+        ]
+
+    def awaited_by_call(self) -> dict[int, list[str]]:
+        """Names of the classes that each call waits for, by its number."""
+        found = {number: list(again.awaited) for number, again in self.again.items()}
+        for wait in self.open.values():
+            if wait.kind is not WorkflowIdleEvent:  # that stands for something else
+                names = found.setdefault(wait.call.call_id, [])
+                names.append(class_names(wait.kind)[0])
+        return found
 
     def clear(self) -> None:
         """Forget everything."""
         self.open.clear()
         self.early.clear()
+        self.again.clear()
         self._waits_of_call.clear()
+
+
+def class_names(kind: type) -> tuple[str, str]:
+    """The name of a class with its module; then as LlamaIndex writes nested ones."""
+    return (
+        f"{kind.__module__}.{kind.__qualname__}",
+        f"{kind.__module__}.{kind.__name__}",
+    )
+
+
+def _take(kept: MutableSequence[Event], wait: Wait) -> Event | None:
+    """The first event that ends a wait; it is no longer kept."""
+    for index, event in enumerate(kept):
+        if wait.fits(event):
+            del kept[index]
+            return event
+    return None
 
 
 class Questions:

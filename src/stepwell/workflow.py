@@ -8,15 +8,23 @@ progress is in `run`, what the caller holds of it in `handler`.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import itertools
 import logging
 import os
+import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from stepwell.classes import (
+    ClassBody,
+    argument_error,
+    check_arguments,
+    for_instances,
+    forgotten_steps,
+    no_attribute,
+)
 from stepwell.context import Context
 from stepwell.errors import (
     NoRunningLoopError,
@@ -42,6 +50,9 @@ __all__ = ["Workflow", "WorkflowMeta"]
 
 _notices = logging.getLogger("stepwell.redefined")
 _run_numbers = itertools.count(1)
+# Runs that were given a name, as long as anybody holds them.
+_named: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
+T = TypeVar("T")
 
 
 class WorkflowMeta(type):
@@ -52,6 +63,23 @@ class WorkflowMeta(type):
     """
 
     changes = 0
+
+    @classmethod
+    def __prepare__(
+        mcs, name: str, bases: tuple[type, ...], /, **kwargs: Any
+    ) -> ClassBody:
+        """The names of a class body, which refuse what would be lost."""
+        return ClassBody(name)
+
+    def __call__(cls: type[T], *args: Any, **kwargs: Any) -> T:
+        """Make a workflow; an argument that it does not take is named."""
+        try:
+            made: T = super().__call__(*args, **kwargs)  # type: ignore[misc]
+        except TypeError as error:
+            if wrong := argument_error(cls, error):
+                raise wrong from None
+            raise
+        return made
 
     def __setattr__(cls, name: str, value: Any) -> None:
         """Set an attribute of the class; plans are made anew after it."""
@@ -106,6 +134,7 @@ class Workflow(metaclass=WorkflowMeta):
     __resources: ResourceManager | None = None
     __turns: Turns | None = None
     __skip: frozenset[str] = frozenset()
+    __checked: Plan | None = None
     __serializer: BaseSerializer | None = None
     _free_steps: ClassVar[dict[str, Callable[..., Any]]] = {}
     _compiled: tuple[int, Plan] | None = None
@@ -167,17 +196,25 @@ class Workflow(metaclass=WorkflowMeta):
         self.compile()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse steps that would hide a method of every workflow."""
+        """Keep steps from hiding what every workflow has, such as `validate`."""
         super().__init_subclass__(**kwargs)
-        for name, member in vars(cls).items():
-            if hasattr(Workflow, name) and spec_of(member):
-                raise WorkflowValidationError(
-                    f"a step of {cls.__name__} is named `{name}`, and every Workflow "
-                    "has that already.",
-                    hint="Give the step another name.",
-                    workflow=cls.__name__,
-                    step=name,
-                )
+        hiding = {
+            name: member
+            for name, member in vars(cls).items()
+            if hasattr(Workflow, name) and spec_of(member)
+        }
+        if "run" in hiding:
+            raise WorkflowValidationError(
+                f"a step of {cls.__name__} is named `run`, and every Workflow has that "
+                "already.",
+                hint="Give the step another name.",
+                workflow=cls.__name__,
+                step="run",
+            )
+        if hiding:
+            cls._free_steps = hiding  # they are found there as well
+            for name in hiding:
+                delattr(cls, name)
 
     # -- the class ---------------------------------------------------------------
 
@@ -196,17 +233,8 @@ class Workflow(metaclass=WorkflowMeta):
 
     @classmethod
     def _undecorated(cls) -> list[str]:
-        """Public async methods that are no steps: somebody may have forgotten it."""
-        bases = cls.__mro__[: cls.__mro__.index(Workflow)]
-        return [
-            name
-            for base in bases
-            for name, member in vars(base).items()
-            if inspect.iscoroutinefunction(getattr(member, "__func__", member))
-            and not name.startswith("_")
-            and not isinstance(member, staticmethod)
-            and (spec_of(member) is None)
-        ]
+        """Methods that may have been meant as steps, for messages."""
+        return forgotten_steps(cls.__mro__[: cls.__mro__.index(Workflow)])
 
     @classmethod
     def compile(cls) -> Plan:
@@ -363,6 +391,10 @@ class Workflow(metaclass=WorkflowMeta):
 
     # -- runs --------------------------------------------------------------------
 
+    # Type checkers find misspelt names by themselves, and shall not see this.
+    locals()["__getattr__"] = no_attribute
+
+    @for_instances
     def run(
         self,
         *args: Any,
@@ -374,10 +406,11 @@ class Workflow(metaclass=WorkflowMeta):
         """Start a run in the background, on the event loop that is running.
 
         Args:
-            *args: Refused, with the way to write it.
+            *args: `ctx`, and after it `start_event`, may come by position; all else
+                is refused, with the way to write it.
             ctx: A context to keep using; its state goes on from the last run.
             start_event: The start event, instead of keyword arguments.
-            run_id: Names the run; made up by default.
+            run_id: Names the run, as no other that is going on; made up by default.
             **kwargs: Fields of the start event.
 
         Returns:
@@ -386,27 +419,21 @@ class Workflow(metaclass=WorkflowMeta):
         Raises:
             NoRunningLoopError: No event loop is running here.
             WorkflowValidationError: The graph has problems.
-            WorkflowRuntimeError: The arguments do not make a start event.
+            WorkflowRuntimeError: The arguments do not make a start event, or a run
+                of this `run_id` is going on.
         """
         plan = self.compile()
         name = self.workflow_name
-        if args:
-            raise WorkflowRuntimeError(
-                f"{name}.run() takes the fields of its start event by name.",
-                hint=f"Write for example: {name}().run(query={args[0]!r})",
-                workflow=name,
-            )
-        if start_event is not None and kwargs:
-            raise WorkflowRuntimeError(
-                f"{name}.run() got start_event= and also {', '.join(kwargs)}=, which "
-                "would be lost.",
-                hint="Put the fields into the start event.",
-                workflow=name,
-            )
-        if not self.__disable_validation:
-            self._check(plan, configs=False)
+        if ctx is None and args and isinstance(args[0], Context):
+            ctx, args = args[0], args[1:]
+            if start_event is None and args and isinstance(args[0], StartEvent):
+                start_event, args = args[0], args[1:]
+        check_arguments(name, plan.start_class, args, start_event, kwargs)
+        if not self.__disable_validation and self.__checked is not plan:
+            self._check(plan, configs=True)
+            self.__checked = plan
         context = Context(self) if ctx is None else self._usable(ctx)
-        left = context.take_left()
+        left = context.take_left(plan)
         if left is not None and (start_event is not None or kwargs):
             raise WorkflowRuntimeError(
                 f"{name}.run() got a context saved in the middle of a run, which it "
@@ -424,6 +451,13 @@ class Workflow(metaclass=WorkflowMeta):
                 "script: asyncio.run(main()), or workflow.run_sync(…).",
                 workflow=name,
             ) from None
+        other = _named.get(run_id) if run_id is not None else None
+        if other is not None and not other.is_over:
+            raise WorkflowRuntimeError(
+                f"a run named {run_id!r} is going on already.",
+                hint="Give the new one another run_id, or none.",
+                workflow=name,
+            )
         machine = Machine(
             plan,
             timeout=self.__timeout,
@@ -439,12 +473,16 @@ class Workflow(metaclass=WorkflowMeta):
             journal=self.__journal,
             verbose=self.__verbose,
         )
+        context.attach(run)
+        if run_id is not None:
+            _named[run_id] = run
         if self.__turns is None:
             run.start(event, left)
         elif not self.__turns.take(run, lambda: run.start(event, left)):
-            machine.status = "queued"
+            run.queue(event, left)
         return WorkflowHandler(run, self)
 
+    @for_instances
     def run_sync(self, *args: Any, **kwargs: Any) -> Any:
         """Run to the end and give the result, where nothing can be awaited.
 

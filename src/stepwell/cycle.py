@@ -1,0 +1,292 @@
+"""Facts in, commands out: the circle that a run goes round, and its end.
+
+The one place that owns time: whatever happens becomes a fact for `machine`, and
+what it answers is carried out here, through `tasks` or `relay`, timers and the
+record. What steps and callers may ask of a run is in `run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from stepwell.attempts import add_note, failed
+from stepwell.bodies import Bodies
+from stepwell.calls import StepCall
+from stepwell.commands import (
+    CallEnded,
+    CallQueued,
+    Command,
+    DropTimer,
+    Ended,
+    Publish,
+    Quiet,
+    Reply,
+    Resume,
+    StartCall,
+    StopCall,
+    WakeAt,
+)
+from stepwell.context import Context
+from stepwell.events import (
+    Event,
+    StopEvent,
+    WorkflowFailedEvent,
+)
+from stepwell.executors import Executor
+from stepwell.journals.base import (
+    CallCancelled,
+    CallReturned,
+    Fact,
+    Journal,
+    Settled,
+    TimerFired,
+)
+from stepwell.ledger import Ledger
+from stepwell.machine import Machine
+from stepwell.record import RunRecord
+from stepwell.relay import Relay
+from stepwell.resources import ResourceManager
+from stepwell.tasks import Tasks
+from stepwell.verbose import say_ended, say_started
+
+__all__ = ["DRIVER", "GRACE", "Cycle"]
+
+# How long a step may go on after it was told to stop, before the run's outcome
+# is given without waiting for it. Seconds.
+GRACE = 5.0
+# What turns calls into tasks; tests run the plain way beside this one.
+DRIVER: type[Relay] | type[Tasks] = Relay
+
+
+class Cycle:
+    """The circle of facts and commands that a run consists of.
+
+    Args:
+        machine: A fresh machine.
+        instance: The workflow, given to steps as `self`.
+        ctx: Holds the state; is attached to this run.
+        run_id: Names the run in journals and messages.
+        executor: Performs the calls.
+        resources: Makes what is injected into steps.
+        journal: Keeps the facts, before their commands are carried out; None to
+            keep none.
+        verbose: Print a line for each call's start and end.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        instance: object,
+        ctx: Context[Any],
+        *,
+        run_id: str,
+        executor: Executor,
+        resources: ResourceManager,
+        journal: Journal | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.machine = machine
+        self.run_id = run_id
+        self.ctx = ctx
+        self.record = RunRecord()
+        self.loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[StopEvent] = self.loop.create_future()
+        self.status_at_end: str | None = None
+        self.ended_at: float | None = None
+        self.unstoppable: list[str] = []
+        self._bodies = Bodies(executor, resources, machine.plan.name)
+        # Called after each fact, for a run that is the child of another.
+        self._watcher: Callable[[], None] | None = None
+        # What came from outside while the run waits for its turn.
+        self._early: list[Callable[[], None]] | None = []
+        self._verbose = verbose
+        self._thread = threading.get_ident()
+        self._began = self.loop.time()
+        self.wall = time.time()
+        self._tasks = DRIVER(ctx, instance, executor, self._bodies, self._on_ended)
+        self._next_wait = 1
+        self._answers: dict[int, asyncio.Future[Event | None]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._ledger: Ledger | None = None
+        if journal is not None:
+            name = machine.plan.name
+            self._ledger = Ledger(journal, run_id, name, self._carry_out, self._abort)
+        self._ending: Ended | None = None
+        self._grace: asyncio.TimerHandle | None = None
+
+    @property
+    def now(self) -> float:
+        """Seconds since the run began; 0 while it waits for its turn."""
+        return self.loop.time() - self._began if self._early is None else 0.0
+
+    def _feed(self, fact: Fact) -> None:
+        try:
+            commands = self.machine.apply(fact)
+            if self._watcher is not None:
+                self._watcher()
+            if self._ledger is None:
+                return self._carry_out(commands, fact.at)
+        except Exception as error:
+            # Whatever breaks in here must end the run, not leave it hanging.
+            return self._abort(error)
+        # Decided at once, so that facts and decisions have one order; carried out
+        # when the facts are safe. Timers at once, or a hanging journal would stop
+        # the clock.
+        later = [c for c in commands if not isinstance(c, WakeAt)]
+        for command in commands:
+            if isinstance(command, WakeAt):
+                self._set_timer(command)
+        ended = commands[-1] if commands else None
+        if isinstance(ended, Ended) and ended.status != "done":
+            # A journal that hangs must not keep a run from being stopped.
+            self._grace = self.loop.call_later(GRACE, self._end_unrecorded, ended)
+        self._ledger.enter(fact, later)
+
+    def _end_unrecorded(self, ended: Ended) -> None:
+        assert self._ledger is not None
+        self._ledger.close()
+        self._end(ended)
+
+    def _abort(self, error: BaseException) -> None:
+        self.machine.over = True
+        stop = WorkflowFailedEvent(step_name=None, exception=error)
+        self._end(Ended(stop, error, "failed"))
+
+    def _carry_out(self, commands: list[Command], at: float) -> None:
+        for command in commands:
+            _ORDERS[type(command)](self, command, at)
+
+    def _start_call(self, command: StartCall, at: float) -> None:
+        self.record.write_started(command.call, at)
+        if self._verbose:
+            say_started(command.call)
+        self._tasks.start(command.call)
+
+    def _stop_call(self, command: StopCall, at: float) -> None:
+        self._tasks.stop(command.call)
+
+    def _note_queued(self, command: CallQueued, at: float) -> None:
+        self.record.write_queued(command.call, at)
+
+    def _note_end(self, command: CallEnded, at: float) -> None:
+        self.record.write_ended(
+            command.call, at, command.status, command.outputs, command.error
+        )
+        if self._verbose:
+            say_ended(command)
+
+    def _publish(self, command: Publish, at: float) -> None:
+        self.record.write_event(command.event, at, command.internal)
+
+    def _answer(self, command: Resume, at: float) -> None:
+        answer = self._answers.get(command.wait_id)
+        if answer is not None and not answer.done():
+            answer.set_result(command.event)
+
+    def _settle_soon(self, command: Quiet, at: float) -> None:
+        # One turn of the loop, for what a finished step left scheduled.
+        self.loop.call_soon(self._settle)
+
+    def _drop_timer(self, command: DropTimer, at: float) -> None:
+        timer = self._timers.pop(command.timer, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _on_ended(
+        self, call: StepCall, value: Any, error: BaseException | None
+    ) -> None:
+        now = self.loop.time() - self._began
+        try:
+            if self._ending is not None:
+                stopped = isinstance(error, asyncio.CancelledError)
+                self.record.write_ended(
+                    call,
+                    now,
+                    "done" if error is None else "cancelled",
+                    error=None if stopped else error,
+                )
+                if not self._tasks:
+                    self._finish()
+            elif error is None:
+                self._feed(CallReturned(now, call.call_id, value))
+            elif isinstance(error, asyncio.CancelledError):
+                self._feed(CallCancelled(now, call.call_id))
+            else:
+                self._feed(failed(call, error, now, self.machine.plan.name))
+        except Exception as broken:
+            self._abort(broken)
+
+    def _set_timer(self, command: WakeAt, at: float = 0.0) -> None:
+        delay = max(0.0, command.at - self.now)
+        timer = command.timer
+        self._timers[timer] = self.loop.call_later(delay, self._fire, timer)
+
+    def _fire(self, timer: int) -> None:
+        self._timers.pop(timer, None)
+        self._feed(TimerFired(self.now, timer))
+
+    def _settle(self) -> None:
+        if not self.machine.over:
+            self._feed(Settled(self.now))
+
+    # -- the end -----------------------------------------------------------------
+
+    def _end(self, ended: Ended, at: float = 0.0) -> None:
+        """Close the stream and stop what runs; the outcome waits for the last."""
+        if self._ending is not None:
+            return
+        if self._grace is not None:
+            self._grace.cancel()
+        self._ending = ended
+        self.status_at_end = ended.status
+        self.ended_at = self.now
+        self.record.close(ended.stop)
+        for handle in self._timers.values():
+            handle.cancel()
+        self._timers.clear()
+        self._tasks.stop_all()
+        if not self._tasks:
+            return self._finish()
+        self._grace = self.loop.call_later(GRACE, self._give_up)
+
+    def _give_up(self) -> None:
+        self.unstoppable = self._tasks.abandon()
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+        if self.outcome.done():
+            return
+        assert self._ending is not None
+        self.record.settle(self.now)
+        error = self._ending.error
+        if self.unstoppable:
+            names = ", ".join(f"`{name}`" for name in self.unstoppable)
+            note = f"still running, because it swallows its cancellation: {names}"
+            if error is not None:
+                add_note(error, note)
+        if error is None:
+            self.outcome.set_result(self._ending.stop)
+        else:
+            self.outcome.set_exception(error)
+
+
+_ORDERS: dict[type[Command], Callable[[Cycle, Any, float], None]] = {
+    StartCall: Cycle._start_call,
+    StopCall: Cycle._stop_call,
+    CallQueued: Cycle._note_queued,
+    CallEnded: Cycle._note_end,
+    Publish: Cycle._publish,
+    Resume: Cycle._answer,
+    WakeAt: Cycle._set_timer,
+    DropTimer: Cycle._drop_timer,
+    Quiet: Cycle._settle_soon,
+    Ended: Cycle._end,
+    Reply: lambda run, command, at: None,
+}

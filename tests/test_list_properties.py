@@ -1,0 +1,205 @@
+"""What must hold for all lists, whatever becomes of their items and in what order."""
+
+import asyncio
+from collections import Counter
+from typing import Annotated
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stepwell import (
+    Collect,
+    Context,
+    Event,
+    MemoryJournal,
+    StartEvent,
+    StopEvent,
+    Take,
+    Workflow,
+    step,
+)
+from stepwell.commands import CallEnded, Ended, Reply, Resume, StartCall, WakeAt
+from stepwell.errors import WorkflowCancelledByUser
+from stepwell.machine import Machine
+from stepwell.testing import VirtualClock
+from strategies import gathered, listing, tasks
+
+workers = st.integers(1, 4)
+
+
+def play(tasks, num_workers, journal=None):
+    """Run the tasks to the end; gives the workflow, the handler and the result."""
+
+    async def main():
+        flow = listing(tasks, num_workers, journal)
+        handler = flow.run(run_id="r")
+        result = await handler
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "a task was left"
+        return flow, handler, result
+
+    return VirtualClock().run(main())
+
+
+def lists(tasks):
+    """The lists that the tasks open, with the level of each."""
+    yield 0, tasks
+    for task in tasks:
+        for level, inner in lists(task.inner) if task.inner is not None else ():
+            yield level + 1, inner
+
+
+@settings(max_examples=200, deadline=None)
+@given(tasks, workers)
+def test_a_list_holds_all_that_its_items_give_in_their_order(tasks, num_workers):
+    assert play(tasks, num_workers)[2] == gathered(tasks)
+
+
+@settings(max_examples=100, deadline=None)
+@given(tasks, workers)
+def test_each_list_is_gathered_once(tasks, num_workers):
+    _, handler, _ = play(tasks, num_workers)
+    ran = Counter(call.step for call in handler.record)
+    wanted = Counter(f"gather_{level}" for level, _ in lists(tasks))
+    assert {s: n for s, n in ran.items() if s.startswith("gather")} == wanted
+
+
+@settings(max_examples=100, deadline=None)
+@given(tasks, workers)
+def test_each_item_is_worked_on_once(tasks, num_workers):
+    flow, _, _ = play(tasks, num_workers)
+    retried = Counter((len(path) - 1, path, None) for path in flow.tried)
+    wanted = sum(len(inner) for _, inner in lists(tasks))
+    again = sum(task.does == "again" for _, inner in lists(tasks) for task in inner)
+    worked = Counter(flow.worked) - retried
+    assert set(worked.values()) <= {1}
+    assert len(worked) == wanted + again
+
+
+@settings(max_examples=100, deadline=None)
+@given(tasks, workers)
+def test_every_call_of_a_list_ends_exactly_once(tasks, num_workers):
+    journal = MemoryJournal()
+    flow, handler, _ = play(tasks, num_workers, journal)
+    told = fold(flow, journal)
+    started = {command[1] for command in told if command[0] == "start"}
+    over = [c[1] for c in told if c[0] == "end" and c[2] != "retrying"]
+    assert sorted(over) == sorted(started)
+    assert {call.status for call in handler.record} <= {"done", "failed", "retrying"}
+
+
+def fold(flow, journal):
+    """Drive a fresh machine with the recorded facts; gives its commands as data."""
+
+    async def facts():
+        return [fact async for fact in journal.read("r")]
+
+    machine = Machine(flow.compile())
+    told = []
+    for fact in asyncio.run(facts()):
+        for command in machine.apply(fact):
+            call = getattr(command, "call", None)
+            told.append(
+                {
+                    StartCall: lambda c, k: ("start", k.call_id, k.spec.name, k.event),
+                    CallEnded: lambda c, k: ("end", k.call_id, c.status, c.outputs),
+                    WakeAt: lambda c, k: ("wake", c.at),
+                    Resume: lambda c, k: ("resume", c.wait_id, c.event),
+                    Reply: lambda c, k: ("reply", c.events),
+                    Ended: lambda c, k: ("ended", c.status, c.stop),
+                }.get(type(command), lambda c, k: (type(c).__name__,))(command, call)
+            )
+    return told
+
+
+@settings(max_examples=100, deadline=None)
+@given(tasks, workers)
+def test_replaying_the_facts_of_lists_gives_the_same_commands(tasks, num_workers):
+    journal = MemoryJournal()
+    flow, handler, result = play(tasks, num_workers, journal)
+    told = fold(flow, journal)
+    assert told == fold(flow, journal)
+    assert told[-1] == ("ended", "done", StopEvent(result=result))
+    started = {(c[1], c[2]) for c in told if c[0] == "start"}
+    assert started == {(call.call_id, call.step) for call in handler.record}
+
+
+@settings(max_examples=100, deadline=None)
+@given(tasks, workers, st.floats(0, 30))
+def test_a_run_stopped_and_gone_on_with_gathers_the_same(tasks, num_workers, after):
+    # What a call has sent before the stop, it sends again.
+    for _, inner in lists(tasks):
+        for task in inner:
+            task.does = "twice" if task.does == "sent" else task.does
+
+    async def main():
+        flow = listing(tasks, num_workers)
+        handler = flow.run()
+        await asyncio.sleep(after)
+        if handler.is_done():
+            return await handler
+        try:
+            await handler.cancel_run()
+            return await handler
+        except WorkflowCancelledByUser:
+            ctx = Context.from_dict(flow, handler.ctx.to_dict())
+            return await flow.run(ctx=ctx)
+
+    assert VirtualClock().run(main()) == gathered(tasks)
+
+
+# -- the first few -------------------------------------------------------------------
+
+
+class Item(Event):
+    n: int
+
+
+class Out(Event):
+    n: int
+
+
+class Taken(Event):
+    ns: list[int]
+
+
+delays = st.lists(st.integers(0, 5), max_size=8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(delays, st.integers(1, 5), st.integers(1, 4), st.booleans())
+def test_take_gives_the_first_that_came_and_once(delays, n, num_workers, cancel):
+    done, taken = [], []
+
+    class Flow(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> list[Item]:
+            return [Item(n=i) for i in range(len(delays))]
+
+        @step(num_workers=num_workers)
+        async def work(self, ev: Item) -> Out | None:
+            await asyncio.sleep(delays[ev.n])
+            if delays[ev.n] == 5:
+                return None
+            done.append(ev.n)
+            return Out(n=ev.n)
+
+        @step
+        async def gather(
+            self, outs: Annotated[list[Out], Collect(Take(n), cancel_rest=cancel)]
+        ) -> Taken:
+            taken.append([out.n for out in outs])
+            return Taken(ns=taken[-1])
+
+        @step
+        async def end(self, ev: Taken) -> StopEvent:
+            await asyncio.sleep(100)
+            return StopEvent(result=ev.ns)
+
+    async def main():
+        return await Flow(timeout=None).run()
+
+    result = VirtualClock().run(main())
+    assert taken == [result] == [done[:n]]
+    if cancel and len(done) > n:
+        # Only what came in the same instant, before it could be stopped.
+        assert {sum(delays[: i + 1]) for i in done[n:]}
