@@ -171,7 +171,7 @@ async def test_code_that_a_step_calls_may_run_children():
     [
         (
             Doubling,
-            r"a workflow, not Doubling\.\nWrite `await ctx.run\(Doubling\(\), …",
+            r"not the class Doubling\.\nWrite `await ctx.run\(Doubling\(\), …",
         ),
         (3, "ctx.run takes a workflow, not int"),
     ],
@@ -642,6 +642,28 @@ def test_a_child_ends_when_its_step_takes_too_long():
         assert child.ended == [True]
 
     assert on_a_clock(main)[1] == pytest.approx(5)
+
+
+async def test_a_child_of_a_task_that_was_left_behind_ends_with_the_run():
+    child = Endless()
+
+    class Flow(Workflow):
+        @step
+        async def begin(self, ctx: Context, ev: StartEvent) -> Item:
+            self.left_behind = asyncio.create_task(ctx.run(child))
+            return Item()
+
+        @step
+        async def end(self, ev: Item) -> StopEvent:
+            await child.started.wait()
+            return StopEvent(result="done")
+
+    flow = Flow()
+    assert await flow.run() == "done"
+    with pytest.raises(asyncio.CancelledError):
+        await flow.left_behind
+    assert child.ended == [True]
+    assert not only_ours()
 
 
 def test_one_child_that_fails_ends_the_other_where_the_step_asks_for_that():

@@ -141,6 +141,7 @@ def two_steps(first: str, annotation: str, second: str, takes: str = "Query") ->
     )
 
 
+DB = "ev: StartEvent, db: Annotated[str, Resource(connect)]"
 WRITTEN = [
     Mistake(
         "@step is forgotten",
@@ -264,7 +265,11 @@ WRITTEN = [
         "`or` between the classes of the annotation",
         one_step("-> StopEvent", "-> InputRequiredEvent or StopEvent"),
         "WorkflowConfigurationError",
-        ["Flow", "no step that returns a StopEvent", "`-> StopEvent`"],
+        [
+            "Flow",
+            "no step that returns a StopEvent",
+            "`-> Other | StopEvent` with a bar",
+        ],
         " or ",
         " | ",
     ),
@@ -367,7 +372,7 @@ WRITTEN = [
                 return StopEvent()
         """),
         "WorkflowValidationError",
-        ["the body of Flow names Flow", "without `Flow.`"],
+        ["Flow", "without `Flow.`"],
         "Flow.Ask",
         "Ask",
     ),
@@ -417,6 +422,15 @@ WRITTEN = [
         ["parameter `db`", "`db: Annotated[int, Resource(connect)]`"],
         "db: int = Resource(connect)",
         "db: Annotated[int, Resource(connect)]",
+    ),
+    Mistake(
+        "a resource that needs something itself",
+        "def connect(url):\n    return url\n"
+        + one_step("ev: StartEvent", DB).replace("result=1", "result=db"),
+        "WorkflowValidationError",
+        ["Flow", "step `begin`, parameter `db`", "`connect`", "`url`", "a default"],
+        "(url)",
+        "(url='local')",
     ),
     Mistake(
         "@catch_error takes the exception",
@@ -942,6 +956,16 @@ DONE = [
         "run(query='why?')",
     ),
     Mistake(
+        "a field named like a method",
+        one_step("result=1", "result=list(ev.items)").replace(
+            "run()", "run(items=[1])"
+        ),
+        "TypeError",
+        ["`begin` of Flow", "named like a method", 'ev["items"]'],
+        "ev.items",
+        'ev["items"]',
+    ),
+    Mistake(
         "a misspelt field of a new event",
         two_steps("return Query(txet='hi')", "Query", "return StopEvent()").replace(
             'text: str = ""', "text: str"
@@ -1178,7 +1202,7 @@ DONE = [
             above=CHILD,
         ),
         "ContextStateError",
-        ["ctx.run", "Child", "`await ctx.run(Child(), …)`"],
+        ["ctx.run", "the class Child", "`await ctx.run(Child(), …)`"],
         "ctx.run(Child)",
         "ctx.run(Child())",
     ),
@@ -1304,6 +1328,7 @@ def test_a_question_that_somebody_sees_is_not(caplog):
     assert caplog.messages == []
 
 
+KEPT = "@step(cache=True)\n    async def end(self, "
 HARMLESS = {
     "brackets after @step": one_step("@step", "@step()"),
     "a plain def": one_step("async def", "def"),
@@ -1324,6 +1349,11 @@ HARMLESS = {
             items: list = []
         assert Bag(items=[1]).items == [1]
     """,
+    "such a field of a kept result's event": two_steps(
+        "return Query(items=[1])", "Query", "return StopEvent()"
+    )
+    .replace('text: str = ""', "items: list = []", 1)
+    .replace("@step\n    async def end(self, ctx: Context, ", KEPT),
     "events inside of the class": flow("""
         class Ask(StartEvent):
             pass

@@ -28,6 +28,8 @@ from resuming import (
 )
 from stepwell import (
     Context,
+    DictState,
+    JsonSerializer,
     MemoryJournal,
     PickleSerializer,
     StartEvent,
@@ -45,6 +47,7 @@ from stepwell.errors import (
 from stepwell.journals.base import RunStarted
 from stepwell.machine import Machine
 from stepwell.retry import ConstantDelayRetryPolicy
+from stepwell.snapshots import dump
 from stepwell.testing import VirtualClock
 
 # -- the layout -----------------------------------------------------------------
@@ -268,6 +271,17 @@ async def test_a_run_that_waits_for_its_turn_is_saved_with_its_start_event():
 
 
 # -- how a run ends -------------------------------------------------------------
+
+
+async def test_the_context_of_a_cancelled_run_itself_starts_a_fresh_one():
+    gates = Gates()
+    flow = Working(gates)
+    handler = flow.run(topic="cats")
+    await gates.came(0)
+    await handler.cancel_run()
+    assert not handler.ctx.is_running
+    gates.open()
+    assert await flow.run(ctx=handler.ctx, topic="dogs") == ["dogs", 0, 1, 2]
 
 
 async def test_a_cancelled_run_goes_on():
@@ -578,6 +592,22 @@ def test_the_journal_of_a_run_that_went_on_folds_to_the_same_commands_each_time(
         started = [row for kind, *row in told if kind is StartCall]
         live = [[row.call_id, row.step, row.attempt] for row in handler.record]
         assert sorted(started) == sorted(live)
+
+    VirtualClock().run(main())
+
+
+def test_what_is_left_is_not_changed_by_the_run_that_goes_on_with_it():
+    async def main():
+        flow = Tree([1, 2])
+        ctx = Context(flow)
+        await ctx.store.set("groups", 2)
+        handler = flow.run(ctx=ctx, groups=2)
+        await asyncio.sleep(4.5)
+        ctx = Context.from_dict(flow, await left_by(handler))
+        left = ctx.take_left(flow.compile())
+        before = dump(DictState(), left, JsonSerializer())
+        await flow.run(ctx=ctx)
+        assert dump(DictState(), left, JsonSerializer()) == before
 
     VirtualClock().run(main())
 

@@ -141,6 +141,21 @@ async def test_an_answer_is_kept_when_a_run_is_taken_down_before_it_is_read():
     assert await going_on(OneStep(), await left_by(handler)) == ["a", True]
 
 
+async def test_an_answer_may_be_sent_while_the_run_waits_for_its_turn():
+    handler = OneStep().run()
+    await idle(handler)
+    handler.send_event(Answer(text="a"))
+    await idle(handler, times=2)
+    data = await left_by(handler)
+    flow = OneStep(num_concurrent_runs=1)
+    first = flow.run()
+    handler = going_on(flow, data)
+    assert handler.status == "queued"
+    handler.send_event(Consent(yes=True))
+    await first.cancel_run()
+    assert await handler == ["a", True]
+
+
 async def test_an_event_that_nobody_waits_for_any_more_is_refused_as_ever():
     class Once(Workflow):
         @step
@@ -220,6 +235,77 @@ async def test_an_answer_that_came_early_is_kept():
     data = await left_by(handler)
     gates.open()
     assert await going_on(Late(gates), data) == "early"
+
+
+async def test_a_call_that_was_answered_and_waits_for_its_worker_has_the_answer():
+    class Busy(Workflow):
+        def __init__(self, gates):
+            super().__init__()
+            self.gates = gates
+
+        @step
+        async def begin(self, ev: StartEvent) -> list[Item]:
+            return [Item(n=0), Item(n=1)]
+
+        @step(num_workers=1)
+        async def work(self, ctx: Context, ev: Item) -> Other:
+            if ev.n == 0:
+                answer = await ctx.wait_for_event(Answer)
+                return Other(text=answer.text)
+            await self.gates.stop(1)
+            return Other(text="")
+
+        @step
+        async def end(self, found: list[Other]) -> StopEvent:
+            return StopEvent(result=[event.text for event in found])
+
+    gates = Gates()
+    handler = Busy(gates).run()
+    await gates.came(1)
+    handler.send_event(Answer(text="a"))
+    data = await left_by(handler)
+    gates.open()
+    assert await going_on(Busy(gates), data) == ["a", ""]
+
+
+async def test_a_run_whose_questions_are_answered_stalls_and_does_not_wait():
+    class Forgetting(Workflow):
+        def __init__(self, gates):
+            super().__init__()
+            self.gates = gates
+
+        @step
+        async def ask(self, ev: StartEvent) -> Question:
+            return Question(text="who?")
+
+        @step
+        async def hear(self, ev: Answer) -> StopEvent | None:
+            await self.gates.stop("hear")
+
+    gates = Gates()
+    handler = Forgetting(gates).run()
+    await idle(handler)
+    handler.send_event(Answer(text="me"))
+    await gates.came("hear")
+    data = await left_by(handler)
+    gates.open()
+    with pytest.raises(WorkflowStalledError):
+        await going_on(Forgetting(gates), data)
+
+
+async def test_a_question_that_is_asked_again_is_one_question():
+    class Silent(Workflow):
+        @step
+        async def ask(self, ctx: Context, ev: StartEvent) -> StopEvent | None:
+            await ctx.wait_for_event(Answer, Question(text="who?"))
+
+    handler = Silent().run()
+    await idle(handler)
+    handler = going_on(Silent(), await left_by(handler))
+    await idle(handler)
+    handler.send_event(Answer(text="me"))
+    with pytest.raises(WorkflowStalledError):
+        await handler
 
 
 async def test_a_retry_does_not_ask_again_what_was_answered():

@@ -39,7 +39,7 @@ def key_of(call: StepCall) -> str:
     event = call.event
     for part in event if isinstance(event, list | tuple) else [event]:
         told.append(_name(type(part)))
-        for name, value in sorted(part.items()):
+        for name, value in sorted(Event.items(part)):  # `items` may be a field of it
             try:
                 told.append(f"{name}={_told(value)}")
             except Exception as error:

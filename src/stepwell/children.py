@@ -7,6 +7,7 @@ counts as waiting. The child's run itself is any other run.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
@@ -52,6 +53,11 @@ class Child(Protocol):
 class Parent(Protocol):
     """The run that children belong to."""
 
+    @property
+    def outcome(self) -> asyncio.Future[StopEvent]:
+        """Done when the run is over."""
+        ...
+
     def show(self, event: Event, call: StepCall) -> None:
         """Put an event on the stream for a call; no step gets it."""
         ...
@@ -94,6 +100,14 @@ class Children:
         family.children.append(child)
         child.watch(family.look)
         family.look()
+        # For a task that the step left behind: nobody else would end it.
+        task, outcome = asyncio.current_task(), self._parent.outcome
+
+        def end(_: object) -> None:
+            if task is not None:
+                task.cancel()
+
+        outcome.add_done_callback(end)
         try:
             async for event in child.stream_events():
                 if not isinstance(event, StopEvent):
@@ -103,6 +117,7 @@ class Children:
             await child.cancel_run(reason="the step that ran it was stopped")
             raise
         finally:
+            outcome.remove_done_callback(end)
             family.children.remove(child)
             family.look()
             if not family.children:

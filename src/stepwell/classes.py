@@ -32,6 +32,7 @@ __all__ = [
     "for_instances",
     "forgotten_steps",
     "no_attribute",
+    "steps_that_hide",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,9 +66,12 @@ class ClassBody(dict[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         """The value of a name; KeyError lets Python look outside of the class."""
+        # Only while the body runs: annotations may be looked up long after it.
+        around = sys._getframe(1)
+        is_running = around.f_locals is self
         if key in self:
             value = super().__getitem__(key)
-            if key == "step" and spec_of(value):
+            if key == "step" and is_running and spec_of(value):
                 raise WorkflowValidationError(
                     f"a step of {self._name} is named `step`, which hides @step from "
                     "the lines below it.",
@@ -76,7 +80,7 @@ class ClassBody(dict[str, Any]):
                     step=key,
                 )
             return value
-        if key == self._name and key not in sys._getframe(1).f_globals:
+        if key == self._name and is_running and key not in around.f_globals:
             raise WorkflowValidationError(
                 f"the body of {key} names {key} itself, which is not there before its "
                 "end.",
@@ -116,6 +120,28 @@ class _ForInstances:
 def for_instances(method: F) -> F:
     """Decorate a method that people call on the class by mistake."""
     return cast("F", _ForInstances(method))
+
+
+def steps_that_hide(cls: type, base: type) -> dict[str, Any]:
+    """The steps of a class that have the name of something its base has.
+
+    Raises:
+        WorkflowValidationError: One is named `run`, by which people start runs.
+    """
+    found = {
+        name: member
+        for name, member in vars(cls).items()
+        if hasattr(base, name) and spec_of(member)
+    }
+    if "run" in found:
+        raise WorkflowValidationError(
+            f"a step of {cls.__name__} is named `run`, and every Workflow has that "
+            "already.",
+            hint="Give the step another name.",
+            workflow=cls.__name__,
+            step="run",
+        )
+    return found
 
 
 def forgotten_steps(bases: Sequence[type]) -> list[str]:

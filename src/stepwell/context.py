@@ -7,11 +7,11 @@ is saved, in `snapshots`.
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any, Generic, Protocol, cast
 
 from pydantic import BaseModel
@@ -19,18 +19,17 @@ from typing_extensions import TypeVar
 
 from stepwell.calls import StepCall
 from stepwell.diagnosis import check_awaited
+from stepwell.door import Door, Owner
 from stepwell.errors import ContextStateError, WorkflowRuntimeError
 from stepwell.events import Event, StopEvent
 from stepwell.plan import Plan
 from stepwell.retry import RetryInfo
 from stepwell.serializers import BaseSerializer, JsonSerializer
-from stepwell.snapshots import dump, load
 from stepwell.state import Snapshot
 from stepwell.store import DictState, InMemoryStateStore, default_state
 
 __all__ = [
     "Context",
-    "Door",
     "current_call",
 ]
 
@@ -38,88 +37,6 @@ __all__ = [
 S = TypeVar("S", bound=BaseModel, default=DictState)
 E = TypeVar("E", bound=Event)
 _MISSING: Any = object()
-
-
-class Door(Protocol):
-    """What a context needs of a run."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the run has ended."""
-        ...
-
-    @property
-    def running_steps(self) -> list[str]:
-        """Names of the steps that have calls running."""
-        ...
-
-    def send(self, event: Event, step: str | None, call: StepCall | None) -> None:
-        """Route an event."""
-        ...
-
-    def publish(self, event: Event, call: StepCall | None) -> None:
-        """Show an event on the stream."""
-        ...
-
-    def collect(
-        self,
-        call: StepCall,
-        event: Event,
-        expected: Sequence[type[Event]],
-        buffer_id: str,
-    ) -> list[Event] | None:
-        """Join events."""
-        ...
-
-    @property
-    def now(self) -> float:
-        """Seconds since the run began."""
-        ...
-
-    @property
-    def wall(self) -> float:
-        """The time of day at that moment, in epoch seconds."""
-        ...
-
-    @property
-    def outcome(self) -> asyncio.Future[StopEvent]:
-        """The stop event, once there is one."""
-        ...
-
-    def snapshot(self) -> Snapshot:
-        """What is left to do."""
-        ...
-
-    def cancel_step(self, step: str, call: StepCall | None) -> None:
-        """Stop all other calls of a step."""
-        ...
-
-    async def run_child(self, handler: Any, call: StepCall) -> StopEvent:
-        """Follow a workflow that a step started, to its end."""
-        ...
-
-    async def wait(
-        self,
-        call: StepCall,
-        kind: type[Event],
-        asking: Event | None,
-        requirements: Mapping[str, Any],
-        timeout: float | None,
-    ) -> Event | None:
-        """Suspend a call until an event comes."""
-        ...
-
-
-class _Owner(Protocol):
-    """What a context needs of its workflow."""
-
-    @property
-    def state_type(self) -> type[BaseModel]: ...
-
-    @property
-    def serializer(self) -> BaseSerializer | None: ...
-
-    def compile(self) -> Plan: ...
 
 
 class _Runnable(Protocol):
@@ -130,6 +47,12 @@ class _Runnable(Protocol):
 current_call: ContextVar[tuple[Context[Any], StepCall] | None] = ContextVar(
     "stepwell_current_call", default=None
 )
+
+
+def _snapshots() -> ModuleType:
+    from stepwell import snapshots  # late: few programs save one, and it is large
+
+    return snapshots
 
 
 class Context(Generic[S]):
@@ -153,7 +76,7 @@ class Context(Generic[S]):
 
     def __init__(
         self,
-        workflow: _Owner,
+        workflow: Owner,
         previous_context: Mapping[str, Any] | None = None,
         serializer: BaseSerializer | None = None,
     ) -> None:
@@ -168,7 +91,9 @@ class Context(Generic[S]):
             state = default_state(workflow.state_type)
         else:
             plan = workflow.compile()
-            state, self._left = load(previous_context, plan, self._serializer)
+            state, self._left = _snapshots().load(
+                previous_context, plan, self._serializer
+            )
         self._store = cast("InMemoryStateStore[S]", InMemoryStateStore(state))
         self._door: Door | None = None
         self._call: StepCall | None = None
@@ -176,7 +101,7 @@ class Context(Generic[S]):
     @classmethod
     def from_dict(
         cls,
-        workflow: _Owner,
+        workflow: Owner,
         data: Mapping[str, Any],
         serializer: BaseSerializer | None = None,
     ) -> Context[S]:
@@ -198,7 +123,7 @@ class Context(Generic[S]):
                 does not fit the workflow; the message says where.
         """
         if data is None:
-            load(data, workflow.compile())  # which refuses it
+            _snapshots().load(data, workflow.compile())  # which refuses it
         return cls(workflow, data, serializer)
 
     def to_dict(
@@ -220,12 +145,13 @@ class Context(Generic[S]):
         left = self._left
         if self._door is not None:
             left = self._door.snapshot()
-        return dump(
+        data: dict[str, Any] = _snapshots().dump(
             self._store.current,
             left or Snapshot(is_running=False),
             serializer or self._serializer,
             include_state=include_state,
         )
+        return data
 
     @staticmethod
     def get_step_context() -> Context[Any]:
@@ -440,8 +366,9 @@ class Context(Generic[S]):
         if isinstance(workflow, type) or not hasattr(workflow, "run"):
             name = getattr(workflow, "__name__", "")
             made = f"{name}()" if name else "workflow"
+            shown = f"the class {name}" if name else type(workflow).__name__
             raise ContextStateError(
-                f"ctx.run takes a workflow, not {name or type(workflow).__name__}.",
+                f"ctx.run takes a workflow, not {shown}.",
                 hint=f"Write `await ctx.run({made}, …)`, with the fields of its start "
                 "event by name.",
             )

@@ -158,13 +158,13 @@ class Cycle:
 
     def _carry_out(self, commands: list[Command], at: float) -> None:
         for command in commands:
-            _ORDERS[type(command)](self, command, at)
-
-    def _start_call(self, command: StartCall, at: float) -> None:
-        self.record.write_started(command.call, at)
-        if self._verbose:
-            say_started(command.call)
-        self._tasks.start(command.call)
+            if isinstance(command, StartCall):
+                self.record.write_started(command.call, at)
+                if self._verbose:
+                    say_started(command.call)
+                self._tasks.start(command.call)
+            else:
+                _ORDERS[type(command)](self, command, at)
 
     def _stop_call(self, command: StopCall, at: float) -> None:
         self._tasks.stop(command.call)
@@ -212,7 +212,10 @@ class Cycle:
                 if not self._tasks:
                     self._finish()
             elif error is None:
-                self._feed(CallReturned(now, call.call_id, value))
+                fact = CallReturned(now, call.call_id, value)
+                if self._ledger is not None or self._watcher is not None:
+                    return self._feed(fact)
+                self._carry_out(self.machine.apply(fact), now)
             elif isinstance(error, asyncio.CancelledError):
                 self._feed(CallCancelled(now, call.call_id))
             else:
@@ -278,7 +281,6 @@ class Cycle:
 
 
 _ORDERS: dict[type[Command], Callable[[Cycle, Any, float], None]] = {
-    StartCall: Cycle._start_call,
     StopCall: Cycle._stop_call,
     CallQueued: Cycle._note_queued,
     CallEnded: Cycle._note_end,

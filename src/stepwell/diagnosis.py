@@ -151,7 +151,8 @@ def check_expected(plan: Plan, spec: StepSpec, expected: Iterable[object]) -> No
             raise WorkflowRuntimeError(
                 f"ctx.collect_events in step `{spec.name}` got {kind!r} where event "
                 "classes are expected.",
-                hint="Pass the classes in a list: [A, B], or [A] * 3.",
+                hint="Write ctx.collect_events(ev, …) with the classes in a list: "
+                "[A, B], or [A] * 3.",
                 workflow=plan.name,
                 step=spec.name,
             )

@@ -80,8 +80,8 @@ def stop_classes(
         raise WorkflowConfigurationError(
             f"{workflow} has no step that returns a StopEvent, so no run could end.",
             hint=advice
-            or "Let the last step return it: `-> StopEvent` and "
-            "`return StopEvent(result=…)`.",
+            or "Let the last step return it: `-> StopEvent`, or `-> Other | StopEvent` "
+            "with a bar, and `return StopEvent(result=…)`.",
             workflow=workflow,
         )
     several = _families(found)

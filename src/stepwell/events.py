@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_serializer
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic._internal._model_construction import ModelMetaclass
 
 from stepwell.errors import WorkflowArgumentError, did_you_mean
@@ -141,10 +141,10 @@ def _is_kind(kind: type, wanted: EventMeta) -> bool:
 
 def _init(self: Any, /, *args: Any, **fields: Any) -> None:
     """As in any pydantic model; what is wrong is said in the words of events."""
-    kind = type(self)
     if args and isinstance(self, StopEvent) and "result" not in fields:
         fields["result"], args = args[0], args[1:]
     if args:
+        kind = type(self)
         free = [name for name in kind.model_fields if name not in fields]
         shown = repr(args[0]) if len(repr(args[0])) <= 40 else "…"
         raise WorkflowArgumentError(
@@ -153,7 +153,7 @@ def _init(self: Any, /, *args: Any, **fields: Any) -> None:
             event=kind.__name__,
         )
     try:
-        if private := kind.__private_attributes__:
+        if private := self.__private_attributes__:
             given = {name: fields.pop(name) for name in private if name in fields}
             self.__pydantic_validator__.validate_python(fields, self_instance=self)
             for name, value in given.items():
@@ -161,6 +161,7 @@ def _init(self: Any, /, *args: Any, **fields: Any) -> None:
         else:
             self.__pydantic_validator__.validate_python(fields, self_instance=self)
     except ValidationError as error:
+        kind = type(self)
         known = kind.model_fields
         for name, value in fields.items():
             if inspect.iscoroutine(value):
@@ -296,14 +297,21 @@ class StopEvent(Event):
         """Of a plain stop event its result; of others their fields."""
         return str(self.result) if type(self) is StopEvent else super().__str__()
 
-    # Without a return annotation, which would take the place of the fields in the
-    # schema of what is dumped.
-    @model_serializer(mode="wrap")
-    def _dump(self, dump: Any):  # type: ignore[no-untyped-def]
-        data = dump(self)
-        if isinstance(data, dict) and data.get("result", 0) is None:
-            del data["result"]  # a subclass is its own result
-        return data
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """The schema, with `result` left out of dumps that have none in it."""
+        # Not by @model_serializer: importing that takes longer than all of this.
+        schema = handler(source)
+        dumping = {"type": "function-wrap", "function": _without_none}
+        handler.resolve_ref_schema(schema).setdefault("serialization", dumping)
+        return schema
+
+
+def _without_none(stop: StopEvent, dump: Any) -> Any:
+    data = dump(stop)
+    if isinstance(data, dict) and data.get("result", 0) is None:
+        del data["result"]  # a subclass is its own result
+    return data
 
 
 class InputRequiredEvent(Event):

@@ -61,7 +61,8 @@ class CallRecord:
         self.step = call.spec.name
         self.worker = call.worker
         self.attempt = call.attempt
-        self.input = call.event_name
+        kind = type(call.event)
+        self.input = call.event_name if call.spec.joins else kind.__name__
         self.started: float | None = None
         self.ended: float | None = None
         self.status = "queued"
@@ -163,9 +164,7 @@ class RunRecord:
 
     def write_started(self, call: StepCall, at: float) -> None:
         """Note that a call runs."""
-        row = self._open.get(call.call_id)
-        if row is None:
-            row = self._new_row(call)
+        row = self._open.get(call.call_id) or self._new_row(call)
         row.started = at
         row.worker = call.worker
         row.status = "running"
@@ -186,7 +185,7 @@ class RunRecord:
         row.ended = at
         row.status = status
         if outputs:
-            row.outputs = tuple(kind.__name__ for kind in outputs)
+            row.outputs = tuple([kind.__name__ for kind in outputs])
         if error is not None:
             row.error = _shown(error)
         self._mark(at, row)

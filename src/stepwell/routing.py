@@ -169,10 +169,17 @@ class Routing(RunState):
         )
 
     def _begin(self, at: float, call: StepCall) -> None:
-        self._occupy(at, call)
         if self._resuming and call.call_id in self._resuming:
+            self._occupy(at, call)
             return self._out.append(self._resuming.pop(call.call_id)[1])
         spec = call.spec
+        # As in `_occupy`, written out: this happens for every call.
+        if self.status == "waiting":
+            self._resume(at)
+        free = self._free[spec.index]
+        call.worker = free.pop() if free else self._busy[spec.index]
+        self._busy[spec.index] += 1
+        self.calls[call.call_id] = call
         if call.attempt == 1:
             call.first_started = at
             self._ran[spec.index] += 1

@@ -1,19 +1,50 @@
-"""Who may run when only so many runs of a workflow may go on at once.
+"""Who may run when only so many runs of a workflow may go on at once; their names.
 
-For `Workflow(num_concurrent_runs=…)`. What is in a run is not its business.
+For `Workflow(num_concurrent_runs=…)` and `run(run_id=…)`. What is in a run is not its
+business.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
+from stepwell.errors import WorkflowRuntimeError
 from stepwell.run import Run
 
-__all__ = ["Turns"]
+__all__ = ["Turns", "keep_name", "name_for"]
 
 _Waiting = tuple[Run, Callable[[], None]]
+_numbers = itertools.count(1)
+_named: WeakValueDictionary[str, Run] = WeakValueDictionary()
+
+
+def name_for(run_id: str | None, workflow: str) -> str:
+    """The name of a new run: the one given, else one made up.
+
+    Raises:
+        WorkflowRuntimeError: A run of that name is going on.
+    """
+    if run_id is None:
+        return f"{workflow}-{next(_numbers)}-{os.urandom(4).hex()}"
+    other = _named.get(run_id)
+    if other is not None and not other.is_over:
+        raise WorkflowRuntimeError(
+            f"a run named {run_id!r} is going on already.",
+            hint="Give the new one another run_id, or none.",
+            workflow=workflow,
+        )
+    return run_id
+
+
+def keep_name(run: Run) -> None:
+    """Keep others from taking the name of a run while it goes on."""
+    _named[run.run_id] = run
 
 
 class Turns:
@@ -70,4 +101,5 @@ class Turns:
 
 def _soon(run: Run, begin: Callable[[], None]) -> None:
     """Have a run begin on its own loop, which may be another thread's."""
-    run.loop.call_soon_threadsafe(begin)
+    with contextlib.suppress(RuntimeError):  # the loop was closed just now
+        run.loop.call_soon_threadsafe(begin)

@@ -8,10 +8,7 @@ progress is in `run`, what the caller holds of it in `handler`.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import os
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -24,6 +21,7 @@ from stepwell.classes import (
     for_instances,
     forgotten_steps,
     no_attribute,
+    steps_that_hide,
 )
 from stepwell.context import Context
 from stepwell.errors import (
@@ -44,14 +42,11 @@ from stepwell.signature import StepSpec
 from stepwell.steps import check_names, spec_of
 from stepwell.store import DictState
 from stepwell.sync import finish
-from stepwell.turns import Turns
+from stepwell.turns import Turns, keep_name, name_for
 
 __all__ = ["Workflow", "WorkflowMeta"]
 
 _notices = logging.getLogger("stepwell.redefined")
-_run_numbers = itertools.count(1)
-# Runs that were given a name, as long as anybody holds them.
-_named: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
 T = TypeVar("T")
 
 
@@ -198,20 +193,7 @@ class Workflow(metaclass=WorkflowMeta):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Keep steps from hiding what every workflow has, such as `validate`."""
         super().__init_subclass__(**kwargs)
-        hiding = {
-            name: member
-            for name, member in vars(cls).items()
-            if hasattr(Workflow, name) and spec_of(member)
-        }
-        if "run" in hiding:
-            raise WorkflowValidationError(
-                f"a step of {cls.__name__} is named `run`, and every Workflow has that "
-                "already.",
-                hint="Give the step another name.",
-                workflow=cls.__name__,
-                step="run",
-            )
-        if hiding:
+        if hiding := steps_that_hide(cls, Workflow):
             cls._free_steps = hiding  # they are found there as well
             for name in hiding:
                 delattr(cls, name)
@@ -451,13 +433,7 @@ class Workflow(metaclass=WorkflowMeta):
                 "script: asyncio.run(main()), or workflow.run_sync(…).",
                 workflow=name,
             ) from None
-        other = _named.get(run_id) if run_id is not None else None
-        if other is not None and not other.is_over:
-            raise WorkflowRuntimeError(
-                f"a run named {run_id!r} is going on already.",
-                hint="Give the new one another run_id, or none.",
-                workflow=name,
-            )
+        run_id = name_for(run_id, name)
         machine = Machine(
             plan,
             timeout=self.__timeout,
@@ -467,15 +443,14 @@ class Workflow(metaclass=WorkflowMeta):
             machine,
             self,
             context,
-            run_id=run_id or f"{name}-{next(_run_numbers)}-{os.urandom(4).hex()}",
+            run_id=run_id,
             executor=self.__executor,
             resources=self._resource_manager,
             journal=self.__journal,
             verbose=self.__verbose,
         )
         context.attach(run)
-        if run_id is not None:
-            _named[run_id] = run
+        keep_name(run)
         if self.__turns is None:
             run.start(event, left)
         elif not self.__turns.take(run, lambda: run.start(event, left)):

@@ -388,7 +388,7 @@ async def test_b22_a_step_knows_its_attempts():
 
 async def test_b22_a_delayed_attempt_holds_no_worker():
     async def program(w):
-        policy = w.retry_policy(wait=w.wait_fixed(0.01), stop=w.stop_after_attempt(2))
+        policy = w.retry_policy(wait=w.wait_fixed(0.2), stop=w.stop_after_attempt(2))
 
         class Item(w.Event):
             n: int
