@@ -41,7 +41,8 @@ STYLE = {
     # Text stays text, in whatever font the reader has.
     "svg.fonttype": "none",
     "svg.hashsalt": "stepwell",
-    "font.family": ["Helvetica", "Arial", "sans-serif"],
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
     "text.color": "#222222",
     "axes.labelcolor": "#222222",

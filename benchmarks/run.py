@@ -19,7 +19,7 @@ from pathlib import Path
 from jobs import JOBS
 from measure import TOO_SLOW
 from results import LIMIT, OURS, Results
-from targets import TARGETS
+from targets import PEER, TARGETS
 
 HERE = Path(__file__).parent
 # The distribution that an engine is installed by; None for what is written by hand.
@@ -33,6 +33,8 @@ ENGINES = {
     "burr": "burr",
 }
 BY_HAND_AND_OURS = (LIMIT, "queue", OURS)
+# Compiled modules are kept, or each process would spend its time compiling ours anew.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 # Seconds until a process that does nothing any more is ended.
 PATIENCE = 400
 # What takes longer than this, in seconds, is measured twice at most.
@@ -147,7 +149,9 @@ def ask(engine: str) -> list[str]:
 def start(engine: str, cells: list[str]) -> subprocess.CompletedProcess[str]:
     module = engine.replace("-", "_")
     command = [sys.executable, str(HERE / "measure.py"), module, *cells]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE, env=ENVIRONMENT
+    )
     if done.returncode:
         sys.exit(f"{' '.join(command)}\nended with {done.returncode}:\n{done.stderr}")
     return done
@@ -261,23 +265,24 @@ def print_targets(results: Results) -> list[dict[str, object]]:
     for target in TARGETS:
         value = target.measured(results)
         if value is None:
-            met = "not measured"
-        else:
-            met = "met" if target.is_met_by(value) else "NOT MET"
-        wanted = f"{'≥' if target.at_least else '≤'} {target.bound:g}"
-        seen = "" if value is None else short(value)
-        print(f"{target.what:24}{target.unit:26}{wanted:>10}{seen:>10}  {met}")
+            continue
+        met = target.is_met_by(value)
+        wanted = f"{'≥' if target.at_least else '≤'} {target.bound:,.4g}"
+        shown = f"{target.what:26}{target.unit:26}{wanted:>8}{short(value):>9}"
+        print(f"{shown}  {'met' if met else 'NOT MET'}")
         rows.append(
             {
                 "what": target.what,
                 "unit": target.unit,
                 "wanted": wanted,
                 "measured": value,
-                "met": None if value is None else target.is_met_by(value),
+                "met": met,
             }
         )
-    known = [row["met"] for row in rows if row["met"] is not None]
-    print(f"\n{sum(known)} of {len(known)} met, {len(rows) - len(known)} not measured")
+    print(f"\n{sum(row['met'] for row in rows)} of {len(rows)} met")
+    if len(rows) < len(TARGETS):
+        lacking = len(TARGETS) - len(rows)
+        print(f"{lacking} more not measured: their job or {PEER} was left out")
     return rows
 
 

@@ -174,3 +174,16 @@ def test_the_picture_has_every_step_event_and_arrow():
         ("end", "StopEvent"),
     }
     assert get_workflow_representation(Flow(workflow_name="Mine")).name == "Mine"
+
+
+async def test_an_event_of_no_class_of_its_own_may_be_returned_and_taken():
+    class Bare(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> Event:
+            return Event(n=1)
+
+        @step
+        async def end(self, ev: Event) -> StopEvent:
+            return StopEvent(result=ev.n)
+
+    assert await Bare().run() == 1

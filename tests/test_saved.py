@@ -292,6 +292,12 @@ def test_two_calls_with_one_number_are_refused():
     refused(data, Full(), "step `work` has the number")
 
 
+def test_two_lists_with_one_number_are_refused():
+    data = full()
+    data["streams"].append(data["streams"][-1])
+    refused(data, Full(), "a list of events has the number 1")
+
+
 def test_a_place_in_a_list_that_is_not_there_is_refused():
     data = full()
     data["streams"].pop()

@@ -156,15 +156,30 @@ async def test_an_answer_may_be_sent_while_the_run_waits_for_its_turn():
     assert await handler == ["a", True]
 
 
+async def test_an_answer_goes_to_the_wait_alone_and_starts_the_step_no_second_time():
+    class Both(Workflow):
+        calls = 0
+
+        @step
+        async def ask(self, ctx: Context, ev: StartEvent | Consent) -> StopEvent | None:
+            self.calls += 1
+            answer = await ctx.wait_for_event(Consent)
+            return StopEvent(result=answer.about)
+
+    handler = Both().run()
+    await idle(handler)
+    flow = Both()
+    handler = going_on(flow, await left_by(handler))
+    handler.send_event(Consent(yes=True, about=7))
+    assert await handler == 7
+    assert flow.calls == 1
+
+
 async def test_an_event_that_nobody_waits_for_any_more_is_refused_as_ever():
     class Once(Workflow):
         @step
-        async def ask(self, ctx: Context, ev: StartEvent) -> Item:
+        async def ask(self, ctx: Context, ev: StartEvent) -> StopEvent:
             await ctx.wait_for_event(Consent)
-            return Item(n=1)
-
-        @step
-        async def end(self, ctx: Context, ev: Item) -> StopEvent:
             await ctx.wait_for_event(Answer)
             return StopEvent()
 

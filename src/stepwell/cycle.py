@@ -31,11 +31,7 @@ from stepwell.commands import (
     WakeAt,
 )
 from stepwell.context import Context
-from stepwell.events import (
-    Event,
-    StopEvent,
-    WorkflowFailedEvent,
-)
+from stepwell.events import Event, StopEvent, WorkflowFailedEvent
 from stepwell.executors import Executor
 from stepwell.journals.base import (
     CallCancelled,

@@ -53,7 +53,12 @@ def find_problems(
                 "run before any step could take it. Let it take an event of your own "
                 f"and return the {kind.__name__} itself."
             )
-        elif kind is Event and not specs[0].accept_event_subclasses:
+        elif (
+            kind is Event
+            and Event not in made
+            and not outside
+            and not any(spec.accept_event_subclasses for spec in specs)
+        ):
             found.append(
                 f"step `{specs[0].name}` takes Event, and steps start for the exact "
                 "class only. Name the classes, as in `ev: A | B` or `list[A | B]`, or "

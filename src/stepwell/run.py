@@ -14,15 +14,10 @@ from typing import Any, TypeVar
 
 from stepwell.calls import StepCall
 from stepwell.children import Child, Children
-from stepwell.commands import (
-    Reply,
-)
+from stepwell.commands import Reply
+from stepwell.cycle import Cycle
 from stepwell.errors import WorkflowRuntimeError
-from stepwell.events import (
-    Event,
-    StopEvent,
-    WorkflowIdleEvent,
-)
+from stepwell.events import Event, StopEvent, WorkflowIdleEvent
 from stepwell.hints import about_sent
 from stepwell.journals.base import (
     CancelAsked,
@@ -38,7 +33,6 @@ from stepwell.state import Snapshot
 __all__ = ["Run"]
 
 A = TypeVar("A")
-from stepwell.cycle import Cycle
 
 
 class Run(Cycle):

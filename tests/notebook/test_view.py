@@ -30,7 +30,7 @@ class Part(Event):
 
 class Split(Workflow):
     @step
-    async def split(self, ctx: Context, ev: StartEvent) -> Part:
+    async def split(self, ctx: Context, ev: StartEvent) -> list[Part]:
         ctx.write_event_to_stream(Event(note="<b>hello</b>"))
         return [Part(number=n) for n in range(ev.parts)]
 
