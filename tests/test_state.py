@@ -161,17 +161,17 @@ async def test_an_answer_goes_to_the_wait_alone_and_starts_the_step_no_second_ti
         calls = 0
 
         @step
-        async def ask(self, ctx: Context, ev: StartEvent | Consent) -> StopEvent | None:
+        async def ask(self, ctx: Context, ev: StartEvent | Answer) -> StopEvent:
             self.calls += 1
-            answer = await ctx.wait_for_event(Consent)
-            return StopEvent(result=answer.about)
+            answer = await ctx.wait_for_event(Answer)
+            return StopEvent(result=answer.text)
 
     handler = Both().run()
     await idle(handler)
     flow = Both()
     handler = going_on(flow, await left_by(handler))
-    handler.send_event(Consent(yes=True, about=7))
-    assert await handler == 7
+    handler.send_event(Answer(text="a"))
+    assert await handler == "a"
     assert flow.calls == 1
 
 

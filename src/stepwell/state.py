@@ -317,7 +317,7 @@ def _call_left(
     begun = running or delayed
     return CallLeft(
         step=call.spec.name,
-        event=list(call.event) if isinstance(call.event, list) else call.event,
+        event=call.event,
         attempt=call.attempt + delayed,
         call_id=call.call_id,
         caused_by=call.caused_by,
