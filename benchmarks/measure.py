@@ -1,4 +1,4 @@
-"""One process of the benchmark: `python measure.py ENGINE JOB=N …`.
+"""One process of the benchmark: `python measure.py [--once] ENGINE JOB=N …`.
 
 Prints a line of JSON for each job: its figures, or the error. Without jobs, the names
 of those that the engine can do.
@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 
+import gauges
 from jobs import JOBS
 
 # Seconds of processor time after which a job is given up.
@@ -21,7 +22,10 @@ TOO_SLOW = f"more than {LIMIT} s"
 
 
 def main():
-    engine_name, *jobs = sys.argv[1:]
+    arguments = sys.argv[1:]
+    if arguments[0] == "--once":
+        gauges.once = bool(arguments.pop(0))
+    engine_name, *jobs = arguments
     engine = importlib.import_module(f"engines.{engine_name}").ENGINE
     if not jobs:
         able = [name for name, job in JOBS.items() if hasattr(engine, job.method)]

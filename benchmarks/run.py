@@ -147,8 +147,9 @@ def ask(engine: str) -> list[str]:
 
 
 def start(engine: str, cells: list[str]) -> subprocess.CompletedProcess[str]:
+    once = ["--once"] if len(cells) > 1 else []
     module = engine.replace("-", "_")
-    command = [sys.executable, str(HERE / "measure.py"), module, *cells]
+    command = [sys.executable, str(HERE / "measure.py"), *once, module, *cells]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=PATIENCE, env=ENVIRONMENT
     )

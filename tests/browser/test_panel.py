@@ -13,7 +13,7 @@ class Part(Event):
 
 class Slow(Workflow):
     @step
-    async def split(self, ev: StartEvent) -> Part:
+    async def split(self, ev: StartEvent) -> list[Part]:
         return [Part(text="<img src=x onerror=window.hacked=1>") for _ in range(3)]
 
     @step(num_workers=2)
