@@ -231,6 +231,29 @@ async def test_more_waiting_calls_than_workers_survive_a_second_snapshot():
     assert await handler == list(range(6))
 
 
+async def test_a_call_that_has_not_begun_again_yet_collects_no_second_time():
+    class Collecting(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> list[Item]:
+            return [Item(n=0), Item(n=1)]
+
+        @step(num_workers=1)
+        async def work(self, ctx: Context, ev: Item) -> StopEvent | None:
+            if ctx.collect_events(ev, [Item] * 3):
+                return StopEvent(result="one of the two was counted twice")
+            await ctx.wait_for_event(Answer)
+            return None
+
+    handler = Collecting().run()
+    await idle(handler)
+    handler = going_on(Collecting(), await left_by(handler))
+    handler = going_on(Collecting(), await left_by(handler))
+    handler.send_event(Answer(text="a"))
+    handler.send_event(Answer(text="b"))
+    with pytest.raises(WorkflowStalledError, match="2 of 3 Item"):
+        await handler
+
+
 async def test_an_answer_that_came_early_is_kept():
     class Late(Workflow):
         def __init__(self, gates):

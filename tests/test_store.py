@@ -261,6 +261,18 @@ async def test_an_edit_copies_around_what_cannot_be_copied():
     assert await store.get("client") == {"lock": lock, "log": ["a"]}
 
 
+async def test_an_edit_shares_what_lies_in_something_that_cannot_be_copied():
+    class Box:
+        pass
+
+    store, outer, inner = free(), Box(), Box()
+    outer.inner, inner.lock = inner, threading.Lock()
+    await store.set("one", outer)
+    await store.set("two", inner)
+    async with store.edit_state() as state:
+        assert state["two"].lock is inner.lock
+
+
 async def test_an_edit_keeps_one_value_in_two_places_one():
     store, shared = free(), ["a"]
     await store.set("one", shared)

@@ -1,11 +1,13 @@
 """OpenAI against a real server on this machine, by the real client."""
 
 import asyncio
+import gc
 import pickle
 import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 
 import pytest
 
@@ -267,3 +269,16 @@ def test_one_model_serves_several_event_loops_and_leaves_nothing_open(server):
     assert done.stdout.strip() == "done", done.stderr
     assert "ResourceWarning" not in done.stderr
     assert "never retrieved" not in done.stderr
+
+
+def test_a_model_that_is_let_go_closes_its_connections(server):
+    for _ in range(10):
+        llm = model(server)
+        llm.complete("hi")
+        # What refers to itself is collected in an order that nobody knows.
+        llm.__dict__["itself"] = [llm]
+        del llm
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert [str(each.message) for each in seen] == []

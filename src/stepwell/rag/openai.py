@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -53,12 +54,20 @@ class Server:
         """Return the blocking client; it may be used from several threads."""
         with self._lock:
             if self._client is None:
-                self._client = openai.OpenAI(**self._options())
+                self._client = self._make_sync()
             return self._client
 
     async def async_client(self) -> openai.AsyncOpenAI:
         """Return the client of the running event loop."""
         return await self._clients.get()
+
+    def _make_sync(self) -> openai.OpenAI:
+        options = self._options()
+        connections = openai.DefaultHttpxClient(timeout=self.timeout)
+        client = openai.OpenAI(**options, http_client=connections)
+        # Before garbage collection can come upon its sockets, in whatever order.
+        weakref.finalize(client, connections.close)
+        return client
 
     def _make_async(self) -> openai.AsyncOpenAI:
         # The library's own wrapper closes itself in __del__, on whatever loop
