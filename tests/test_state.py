@@ -4,6 +4,8 @@ import asyncio
 from typing import Annotated
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resuming import (
     Answer,
@@ -24,6 +26,7 @@ from resuming import (
 from stepwell import (
     Collect,
     Context,
+    HumanResponseEvent,
     StartEvent,
     StepFailedEvent,
     StopEvent,
@@ -937,3 +940,70 @@ async def test_a_list_whose_last_work_was_being_stopped_comes_to_its_end():
     gates.open()
     assert await handler == [2]
     assert await going_on(Stubborn(gates), data) == [2]
+
+
+# -- any moment ---------------------------------------------------------------
+
+
+class Numbered(HumanResponseEvent):
+    about: int
+    number: int
+
+
+class Interviewing(Workflow):
+    """Two questions to each of four items, of which two are at work at a time."""
+
+    def __init__(self, pauses):
+        super().__init__(timeout=None)
+        self.pauses = pauses
+
+    async def pause(self, n):
+        await asyncio.sleep(self.pauses[n % len(self.pauses)])
+
+    @step
+    async def begin(self, ev: StartEvent) -> list[Item]:
+        await self.pause(0)
+        return [Item(n=n) for n in range(4)]
+
+    @step(num_workers=2)
+    async def work(self, ctx: Context, ev: Item) -> Done:
+        answers = []
+        for number in range(2):
+            await self.pause(ev.n + number)
+            required = {"about": ev.n, "number": number}
+            answer = await ctx.wait_for_event(Numbered, requirements=required)
+            answers.append(answer.number)
+        await self.pause(ev.n)
+        return Done(n=ev.n, answers=answers)
+
+    @step
+    async def end(self, done: list[Done]) -> StopEvent:
+        return StopEvent(result=[(event.n, event.answers) for event in done])
+
+
+LEAVE = -1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    pauses=st.lists(st.integers(0, 2), min_size=1, max_size=5),
+    acts=st.lists(st.just(LEAVE) | st.integers(0, 4), max_size=8),
+    order=st.permutations([(n, number) for n in range(4) for number in range(2)]),
+)
+def test_each_answer_counts_once_whenever_it_is_sent_and_the_run_is_left(
+    pauses, acts, order
+):
+    async def main():
+        handler, unsent = Interviewing(pauses).run(), list(order)
+        for act in [*acts, *[0] * len(order)]:
+            if act == LEAVE:
+                data = await left_by(handler)
+                handler = going_on(Interviewing(pauses), data)
+                continue
+            await asyncio.sleep(act)
+            if unsent:
+                about, number = unsent.pop()
+                handler.send_event(Numbered(about=about, number=number))
+        return await handler
+
+    assert VirtualClock().run(main()) == [(n, [0, 1]) for n in range(4)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from stepwell.errors import ContextSerdeError, did_you_mean
@@ -44,6 +44,7 @@ Moment = Annotated[float, Field(ge=0, lt=2.5e11, allow_inf_nan=False)]
 # A list by the number of the call that returned it, and a place in it.
 _Position = Annotated[list[Count], Field(min_length=2, max_length=2)]
 L = TypeVar("L")
+_adapters: dict[type, TypeAdapter[Any]] = {}
 
 
 class SavedEvent(TypedDict):
@@ -154,11 +155,9 @@ class Reader:
 
     def layout(self, kind: type[L], data: Any) -> L:
         """The data as the part of the layout that it should be."""
-        from pydantic import TypeAdapter  # late: only reading needs it
-
         # Strict, so that nothing is taken for something else.
         try:
-            return TypeAdapter(kind).validate_python(data, strict=True)
+            return _adapter(kind).validate_python(data, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             self.refuse(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.")
@@ -244,6 +243,13 @@ class Reader:
         )
         told.workflow = self.plan.name
         return told
+
+
+def _adapter(kind: type[L]) -> TypeAdapter[L]:
+    """What checks a part of the layout; made at its first use."""
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def _kinds(plan: Plan) -> Iterator[type[Event]]:

@@ -111,7 +111,6 @@ class _Dump:
         given = f"that step `{call.step}` was given"
         return {
             "event": self._text(call.event, given, call.step),
-            # What is delayed has failed once more than it was tried again.
             "attempts": call.attempt - 1,
             "call_id": call.call_id,
             "caused_by": call.caused_by,
