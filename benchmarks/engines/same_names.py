@@ -4,7 +4,7 @@ The same text for both; they differ in where the names are imported from.
 """
 
 import asyncio
-from time import perf_counter
+from time import perf_counter, process_time
 
 
 def jobs_with(
@@ -226,8 +226,12 @@ def jobs_with(
         async def begin(self, n):
             self.handler = self.flow.run(n=n)
             await self.held_up.wait()
-            # Until all that was sent has reached the queue.
-            await asyncio.sleep(0.1)
+            # Until all that was sent has come to rest, which may take seconds.
+            working = True
+            while working:
+                before = process_time()
+                await asyncio.sleep(0.05)
+                working = process_time() - before > 0.01
 
         def take(self):
             return self.handler.ctx.to_dict()
