@@ -56,7 +56,7 @@ async def test_events_arrive_while_the_run_goes_on():
 
 async def test_a_reader_that_is_later_than_what_is_kept_is_told():
     handler = Counting().run(to=10)
-    handler.record._events.keep = 4
+    handler.record._events_kept = 4
     await handler
     assert handler.record.dropped_events > 0
     with pytest.raises(WorkflowRuntimeError, match="events late"):

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwell import MemoryJournal, StartEvent
-from stepwell.commands import CallEnded, Ended, StartCall
+from stepwell.calls import StepCall
+from stepwell.commands import Ended
 from stepwell.errors import WorkflowStalledError
 from stepwell.journals.base import Fact, RunStarted
 from stepwell.machine import Machine
@@ -38,14 +39,12 @@ def fold(plan, facts):
     told = []
     for fact in facts:
         for command in machine.apply(fact):
-            if isinstance(command, StartCall):
-                call = command.call
-                told.append(("start", call.call_id, call.spec.name, call.worker))
-            elif isinstance(command, CallEnded):
-                told.append(("end", command.call.call_id, command.status))
+            if isinstance(command, StepCall):
+                name = command.spec.name
+                told.append(("start", command.call_id, name, command.worker))
             elif isinstance(command, Ended):
                 told.append((command.status, repr(command.error)))
-    return machine, told
+    return machine, told + machine.record.to_rows()
 
 
 async def kept(journal) -> list[Fact]:
@@ -60,7 +59,7 @@ def test_replay_of_the_facts_equals_the_live_run(script, limits):
     facts = asyncio.run(kept(journal))
     machine, told = fold(flow.compile(), facts)
     assert machine.over and machine.status == handler.status
-    started = [(t[1], t[2], t[3]) for t in told if t[0] == "start"]
+    started = [t[1:] for t in told if isinstance(t, tuple) and t[0] == "start"]
     live = [
         (c.call_id, c.step, c.worker) for c in handler.record if c.started is not None
     ]
@@ -163,6 +162,6 @@ def test_the_machine_neither_copies_nor_keeps_what_is_done():
     flow = scripted([], (1, 1), None)
     machine = Machine(flow.compile())
     event = StartEvent()
-    (start,) = machine.apply(RunStarted(0.0, event))
-    assert start.call.event is event
+    (call,) = machine.apply(RunStarted(0.0, event))
+    assert call.event is event
     assert list(machine.calls) == [1]

@@ -34,6 +34,8 @@ class Bodies:
         workflow: Name of the workflow, for messages.
     """
 
+    __slots__ = ("_clocks", "_executor", "_resources", "_workflow")
+
     def __init__(
         self, executor: Executor, resources: ResourceManager, workflow: str
     ) -> None:

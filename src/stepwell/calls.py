@@ -1,4 +1,4 @@
-"""One run of a step (`StepCall`), and the lists of events that runs may stand in.
+"""One attempt at running a step (`StepCall`), and what it stands in: workers, lists.
 
 A step that returns a list opens a `Fanout`; what its items cause is counted
 until it has come to an end. What a step is, is in `steps`; the decisions are
@@ -7,6 +7,8 @@ taken by `machine`.
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +16,17 @@ from stepwell.events import Event
 from stepwell.joins import Join, Place
 from stepwell.signature import StepSpec
 
-__all__ = ["NO_RECOVERIES", "WHOLE", "Branch", "Fanout", "StepCall", "brought_together"]
+__all__ = [
+    "NO_PAST",
+    "NO_RECOVERIES",
+    "WHOLE",
+    "Branch",
+    "Fanout",
+    "Past",
+    "StepCall",
+    "Workers",
+    "brought_together",
+]
 
 # How often `@catch_error` steps have helped on the way to some point: by the name of
 # the helping step, along one way; and by "failed step/helping step", which ways that
@@ -67,15 +79,17 @@ class Fanout:
         self.recoveries = recoveries
         self.alive = 0
         self.gathered: dict[int, list[tuple[int, Event]]] = {}
-        self.served: set[int] = set()
+        self.served: tuple[int, ...] = ()
         self.cut = False
         self.joins: dict[tuple[int, int], Join] = {}
 
     def gather(self, spec: StepSpec, index: int, event: Event) -> bool:
         """Keep an event for a step; True says that its list is whole."""
-        if spec.index in self.served:
+        if self.served and spec.index in self.served:
             return False
-        held = self.gathered.setdefault(spec.index, [])
+        held = self.gathered.get(spec.index)
+        if held is None:
+            held = self.gathered[spec.index] = []
         held.append((index, event))
         return spec.collect is not None and len(held) == spec.collect.take
 
@@ -83,7 +97,7 @@ class Fanout:
         """Note that a step has got its list; that of the run as a whole never ends."""
         assert spec.collect is not None
         if self.number:
-            self.served.add(spec.index)
+            self.served = (*self.served, spec.index)
             self.cut = self.cut or spec.collect.cancel_rest
 
     def hand_out(self, spec: StepSpec) -> list[Event]:
@@ -122,75 +136,202 @@ class Branch:
 
     def is_cut(self) -> bool:
         """Whether a list that it stands in is given up."""
-        return any(branch.fanout.cut for branch in self.outward())
+        branch: Branch | None = self
+        while branch is not None:
+            if branch.fanout.cut:
+                return True
+            branch = branch.fanout.parent
+        return False
 
 
-class StepCall:
-    """What one step was given: made when offered, run when a worker is free.
+class Workers:
+    """The workers of one step in one run, and the calls that wait for one of them.
 
     Attributes:
-        call_id: Number of the call within its run, from 1.
         spec: The step.
-        event: The event that started it; a list for a step that takes a list, a
-            tuple for one that takes several events.
-        worker: Number of the worker, from 0; -1 while the call is queued.
-        attempt: Which attempt runs, from 1.
-        first_started: When the first attempt began, in seconds of the run.
-        caused_by: The call that sent the event, None where it came from outside.
-        branch: Where the event stands in a returned list, if in any.
+        busy: How many are at work.
+        free: Numbers of those who are not, among the numbers given out so far;
+            empty while none is at work.
+        queue: Calls that wait, in order; None while there never was one.
+        ran: How often the step has begun; attempts after the first do not count.
+    """
+
+    __slots__ = ("busy", "free", "queue", "ran", "spec")
+
+    def __init__(self, spec: StepSpec) -> None:
+        self.spec = spec
+        self.busy = 0
+        self.free: list[int] = []
+        self.queue: deque[StepCall] | None = None
+        self.ran = 0
+
+    def enqueue(self, call: StepCall, *, first: bool = False) -> None:
+        """Let a call wait, behind all others or before them."""
+        if self.queue is None:
+            self.queue = deque()
+        if first:
+            self.queue.appendleft(call)
+        else:
+            self.queue.append(call)
+
+    def remove(self, call: StepCall) -> None:
+        """Let a call wait no longer."""
+        assert self.queue is not None
+        self.queue.remove(call)
+
+
+class Past:
+    """What a call has got besides its event, and how the attempt before it ended.
+
+    Attributes:
         taken: The sets it got from joins: buffer, expected classes, events.
         answers: The events it got by waiting for them.
         begins_again: Whether it had begun in an earlier run, or is tried again.
-        recoveries: How often `@catch_error` steps have helped on the way here.
         last_error: What the attempt before this one raised.
         last_failed: When it did, in seconds of the run.
     """
 
+    __slots__ = ("answers", "begins_again", "last_error", "last_failed", "taken")
+
+    def __init__(self) -> None:
+        self.taken: tuple[tuple[str, list[type[Event]], tuple[Event, ...]], ...] = ()
+        self.answers: tuple[Event, ...] = ()
+        self.begins_again = False
+        self.last_error: BaseException | None = None
+        self.last_failed = 0.0
+
+
+# Of most calls, which have none. Not to be changed.
+NO_PAST = Past()
+
+
+class StepCall:
+    """One attempt at running a step: made when offered, run when a worker is free.
+
+    While it is going on it holds what it works on; when it has ended, only what
+    the run's record tells of it.
+
+    Attributes:
+        call_id: Number of the call within its run, from 1; all attempts share it.
+        spec: The step.
+        workers: The step's workers in this run.
+        event: The event that started it; a list for a step that takes a list, a
+            tuple for one that takes several events. None after its end.
+        worker: Number of the worker, from 0; -1 while the call is queued.
+        attempt: Which attempt it is, from 1.
+        first_started: When the first attempt began, in seconds of the run.
+        caused_by: The call that sent the event, None where it came from outside.
+        branch: Where the event stands in a returned list, if in any.
+        past: What else it has got, and what came before; `NO_PAST` where nothing did.
+        recoveries: How often `@catch_error` steps have helped on the way here.
+        stopping: Whether it was told to stop, and has not come to its end.
+        task: The asyncio task that performs it, while one does.
+        status: new, queued, running; at the end done, failed, cancelled, retrying.
+        offered: When it was queued, in seconds of the run.
+        started: When it began, in seconds of the run; None before.
+        ended: When it ended, in seconds of the run; None before.
+        outputs: Classes of the events it returned.
+        error: What it raised, as `Class: message`.
+    """
+
     __slots__ = (
-        "answers",
+        "_input",
         "attempt",
-        "begins_again",
         "branch",
         "call_id",
         "caused_by",
+        "ended",
+        "error",
         "event",
         "first_started",
-        "last_error",
-        "last_failed",
+        "offered",
+        "outputs",
+        "past",
         "recoveries",
         "spec",
-        "taken",
+        "started",
+        "status",
+        "stopping",
+        "task",
         "worker",
+        "workers",
     )
+    # Set with what they belong to: the end, the beginning, the queue.
+    _input: type | str
+    first_started: float
+    offered: float
 
     def __init__(
         self,
         call_id: int,
-        spec: StepSpec,
+        workers: Workers,
         event: Any,
         caused_by: int | None = None,
         branch: Branch | None = None,
         recoveries: Mapping[str, int] = NO_RECOVERIES,
     ) -> None:
         self.call_id = call_id
-        self.spec = spec
+        self.spec = workers.spec
+        self.workers = workers
         self.event = event
         self.worker = -1
         self.attempt = 1
-        self.first_started = 0.0
         self.caused_by = caused_by
         self.branch = branch
-        self.taken: tuple[tuple[str, list[type[Event]], tuple[Event, ...]], ...] = ()
-        self.answers: tuple[Event, ...] = ()
-        self.begins_again = False
+        self.past = NO_PAST
         self.recoveries = recoveries
-        self.last_error: BaseException | None = None
-        self.last_failed = 0.0
+        self.stopping = False
+        self.task: asyncio.Task[Any] | None = None
+        self.status = "new"
+        self.started: float | None = None
+        self.ended: float | None = None
+        self.outputs: tuple[type[Event], ...] = ()
+        self.error: str | None = None
+
+    def own_past(self) -> Past:
+        """Its past, to be added to."""
+        if self.past is NO_PAST:
+            self.past = Past()
+        return self.past
+
+    def again(self, error: BaseException, failed: float) -> StepCall:
+        """The next attempt, after this one raised `error` at `failed` seconds."""
+        following = StepCall(
+            self.call_id,
+            self.workers,
+            self.event,
+            self.caused_by,
+            self.branch,
+            self.recoveries,
+        )
+        following.attempt = self.attempt + 1
+        following.first_started = self.first_started
+        past = following.past = self.own_past()
+        past.begins_again = True
+        past.last_error, past.last_failed = error, failed
+        return following
+
+    def let_go(self) -> None:
+        """At the end, hold no longer what it worked on."""
+        self._input = self.event_name if self.spec.joins else type(self.event)
+        self.event = self.branch = None
+        self.past = NO_PAST
+
+    @property
+    def kind(self) -> type[Event] | None:
+        """Class of the event; None for a call that got several."""
+        if self.spec.joins:
+            return None
+        kind = self._input if self.event is None else type(self.event)
+        return None if isinstance(kind, str) else kind
 
     @property
     def event_name(self) -> str:
         """Class name of the event; of several, as in `list[A]` or `A + B`."""
         event = self.event
+        if event is None:
+            kept: type | str = self._input
+            return kept if isinstance(kept, str) else kept.__name__
         if not self.spec.joins:
             return type(event).__name__
         if isinstance(event, list):

@@ -1,7 +1,8 @@
 """Commands: what the machine tells the run to do. The answer to a fact.
 
 Plain objects with slots; deciding on them is the business of `machine`, carrying
-them out that of `run`. The facts they answer are in `journals.base`.
+them out that of `cycle`. The commonest command has no class: a `StepCall` among them
+says to perform that call. The facts they answer are in `journals.base`.
 """
 
 from __future__ import annotations
@@ -10,37 +11,26 @@ from stepwell.calls import StepCall
 from stepwell.events import Event, StopEvent
 
 __all__ = [
-    "CallEnded",
-    "CallQueued",
     "Command",
     "DropTimer",
     "Ended",
+    "Order",
     "Publish",
     "Quiet",
     "Reply",
     "Resume",
-    "StartCall",
     "StopCall",
     "WakeAt",
 ]
 
 
-class Command:
+class Order:
     """An order to the run. Its fields are its constructor's arguments."""
 
     __slots__ = ()
 
 
-class StartCall(Command):
-    """Perform a call now."""
-
-    __slots__ = ("call",)
-
-    def __init__(self, call: StepCall) -> None:
-        self.call = call
-
-
-class StopCall(Command):
+class StopCall(Order):
     """Cancel a call that runs; its end is reported as any other."""
 
     __slots__ = ("call",)
@@ -49,38 +39,7 @@ class StopCall(Command):
         self.call = call
 
 
-class CallQueued(Command):
-    """A call waits for a free worker of its step. For the record only."""
-
-    __slots__ = ("call",)
-
-    def __init__(self, call: StepCall) -> None:
-        self.call = call
-
-
-class CallEnded(Command):
-    """An attempt is over. For the record only.
-
-    `status` is done, failed, cancelled or retrying; `outputs` the classes of the
-    events it returned.
-    """
-
-    __slots__ = ("call", "error", "outputs", "status")
-
-    def __init__(
-        self,
-        call: StepCall,
-        status: str,
-        outputs: tuple[type[Event], ...] = (),
-        error: BaseException | None = None,
-    ) -> None:
-        self.call = call
-        self.status = status
-        self.outputs = outputs
-        self.error = error
-
-
-class Publish(Command):
+class Publish(Order):
     """Show an event on the stream; `internal` ones only to those who ask."""
 
     __slots__ = ("event", "internal")
@@ -90,7 +49,7 @@ class Publish(Command):
         self.internal = internal
 
 
-class Reply(Command):
+class Reply(Order):
     """Answer the call that asked to collect events."""
 
     __slots__ = ("events",)
@@ -99,7 +58,7 @@ class Reply(Command):
         self.events = events
 
 
-class Resume(Command):
+class Resume(Order):
     """Let a call that waited go on: with an event, or None when time is up."""
 
     __slots__ = ("event", "wait_id")
@@ -109,7 +68,7 @@ class Resume(Command):
         self.event = event
 
 
-class WakeAt(Command):
+class WakeAt(Order):
     """Send `TimerFired(timer)` at `at` seconds of the run."""
 
     __slots__ = ("at", "timer")
@@ -119,7 +78,7 @@ class WakeAt(Command):
         self.timer = timer
 
 
-class DropTimer(Command):
+class DropTimer(Order):
     """Do not send `TimerFired(timer)` any more."""
 
     __slots__ = ("timer",)
@@ -128,13 +87,13 @@ class DropTimer(Command):
         self.timer = timer
 
 
-class Quiet(Command):
+class Quiet(Order):
     """Nothing runs any more: send `Settled` after one turn of the event loop."""
 
     __slots__ = ()
 
 
-class Ended(Command):
+class Ended(Order):
     """The run is over: stop what still runs, then give the outcome.
 
     Attributes:
@@ -151,3 +110,6 @@ class Ended(Command):
         self.stop = stop
         self.error = error
         self.status = status
+
+
+Command = Order | StepCall

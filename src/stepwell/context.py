@@ -72,7 +72,7 @@ class Context(Generic[S]):
         ContextSerdeError: `previous_context` cannot be read.
     """
 
-    __slots__ = ("_call", "_door", "_left", "_serializer", "_store")
+    __slots__ = ("_call", "_door", "_home", "_left", "_serializer", "_store")
 
     def __init__(
         self,
@@ -85,18 +85,23 @@ class Context(Generic[S]):
                 f"Context takes a workflow, not the class {workflow.__name__}.",
                 hint=f"Write Context({workflow.__name__}()).",
             )
-        self._serializer = serializer or workflow.serializer or JsonSerializer()
+        # None for the plain ones, which are made when needed: most runs need neither.
+        self._serializer = serializer or workflow.serializer
+        self._store: InMemoryStateStore[S] | None = None
         self._left: Snapshot | None = None
-        if previous_context is None:
-            state = default_state(workflow.state_type)
-        else:
+        if previous_context is not None:
             plan = workflow.compile()
             state, self._left = _snapshots().load(
-                previous_context, plan, self._serializer
+                previous_context, plan, self._serializer or JsonSerializer()
             )
-        self._store = cast("InMemoryStateStore[S]", InMemoryStateStore(state))
+            self._store = InMemoryStateStore(state)
+        elif workflow.state_type is not DictState:
+            state = default_state(workflow.state_type)
+            self._store = cast("InMemoryStateStore[S]", InMemoryStateStore(state))
         self._door: Door | None = None
         self._call: StepCall | None = None
+        # The context that one call's face of it shares all but the call with.
+        self._home: Context[S] | None = None
 
     @classmethod
     def from_dict(
@@ -142,13 +147,14 @@ class Context(Generic[S]):
             ContextSerdeError: A value cannot be saved; the message names the key, or
                 the step and the event. Also a ValueError.
         """
-        left = self._left
-        if self._door is not None:
-            left = self._door.snapshot()
+        home = self._home or self
+        left = home._left
+        if home._door is not None:
+            left = home._door.snapshot()
         data: dict[str, Any] = _snapshots().dump(
-            self._store.current,
+            home.store.current,
             left or Snapshot(is_running=False),
-            serializer or self._serializer,
+            serializer or home._serializer or JsonSerializer(),
             include_state=include_state,
         )
         return data
@@ -171,10 +177,9 @@ class Context(Generic[S]):
 
     def for_call(self, call: StepCall) -> Context[S]:
         """The face of this context that one call gets; they share the store."""
+        # The other slots stay empty: what they hold is asked of the home.
         face: Context[S] = Context.__new__(Context)
-        face._store = self._store
-        face._serializer = self._serializer
-        face._left = None
+        face._home = self._home or self
         face._door = self._door
         face._call = call
         return face
@@ -185,13 +190,14 @@ class Context(Generic[S]):
         Raises:
             ContextStateError: It belongs to a run that is still going on.
         """
-        if self._door is not None and not self._door.is_over:
+        home = self._home or self
+        if home._door is not None and not home._door.is_over:
             raise ContextStateError(
                 "this context belongs to a run that is still going on.",
                 hint="Await that run first, or start this one without ctx=….",
             )
-        self._door = door
-        self._left = None
+        home._door = self._door = door
+        home._left = None
 
     def take_left(self, plan: Plan) -> Snapshot | None:
         """What an earlier run left to do, if this context was saved during one.
@@ -199,9 +205,10 @@ class Context(Generic[S]):
         Raises:
             ContextStateError: That was a run of a workflow with other steps.
         """
-        if not self._is_left or self._left is None:
+        left = (self._home or self)._left
+        if left is None or not left.is_running:
             return None
-        strange = self._left.steps - plan.by_name.keys()
+        strange = left.steps - plan.by_name.keys()
         if strange:
             raise ContextStateError(
                 f"this context was saved in a run that has work for "
@@ -209,23 +216,23 @@ class Context(Generic[S]):
                 hint="Restore it for the workflow that is to use it.",
                 workflow=plan.name,
             )
-        return self._left
-
-    @property
-    def _is_left(self) -> bool:
-        return self._left is not None and self._left.is_running
+        return left
 
     @property
     def store(self) -> InMemoryStateStore[S]:
         """The state that all steps of the run share."""
-        return self._store
+        home = self._home or self
+        if home._store is None:
+            home._store = cast("InMemoryStateStore[S]", InMemoryStateStore(DictState()))
+        return home._store
 
     @property
     def is_running(self) -> bool:
         """Whether a run goes on, or was saved going on and not yet taken up."""
-        if self._door is None:
-            return self._is_left
-        return not self._door.is_over
+        home = self._home or self
+        if home._door is None:
+            return home._left is not None and home._left.is_running
+        return not home._door.is_over
 
     async def get(self, key: str, default: Any = _MISSING) -> Any:
         """The value that `set` kept under `key`; the same as `store.get`.
@@ -234,12 +241,12 @@ class Context(Generic[S]):
             ValueError: Nothing is there and no `default` was given.
         """
         if default is _MISSING:
-            return await self._store.get(key)
-        return await self._store.get(key, default)
+            return await self.store.get(key)
+        return await self.store.get(key, default)
 
     async def set(self, key: str, value: Any) -> None:
         """Keep `value` under `key` for the other steps; the same as `store.set`."""
-        await self._store.set(key, value)
+        await self.store.set(key, value)
 
     def send_event(self, message: Event, step: str | None = None) -> None:
         """Send an event at once, beside whatever the step returns later.
@@ -251,7 +258,8 @@ class Context(Generic[S]):
             WorkflowRuntimeError: No step accepts the event.
             WorkflowStepDoesNotExistError: There is no step of that name.
         """
-        self._run("send_event").send(message, step, self._call)
+        door = self._door or self._run("send_event")
+        door.send(message, step, self._call)
 
     def write_event_to_stream(self, ev: Event | None) -> None:
         """Show an event to everybody who reads the run's stream.
@@ -263,7 +271,8 @@ class Context(Generic[S]):
             WorkflowRuntimeError: `ev` is not an event.
         """
         if ev is not None:
-            self._run("write_event_to_stream").publish(ev, self._call)
+            door = self._door or self._run("write_event_to_stream")
+            door.publish(ev, self._call)
 
     def collect_events(
         self,
@@ -277,6 +286,7 @@ class Context(Generic[S]):
             ev: The event the step was given.
             expected: The classes to wait for, one entry for each event. Lists
                 that differ are different joins, and so are different buffers.
+                A list that is given again and again is not to be changed.
             buffer_id: Keeps joins with equal lists in one step apart.
 
         Returns:
@@ -284,7 +294,8 @@ class Context(Generic[S]):
             of `expected`; within a class in the order of arrival, or of the list
             they were returned in. Events beyond the set stay for the next one.
         """
-        call, door = self._inside("collect_events"), self._run("collect_events")
+        call = self._call or self._inside("collect_events")
+        door = self._door or self._run("collect_events")
         classes: Any = expected
         if not isinstance(expected, list):
             several = isinstance(expected, Iterable) and not isinstance(expected, Event)
@@ -333,9 +344,10 @@ class Context(Generic[S]):
         call, door = self._inside("retry_info"), self._run("retry_info")
         if call.attempt == 1:
             return RetryInfo(0, 0.0, None, None)
-        failed_at = datetime.fromtimestamp(door.wall + call.last_failed, UTC)
+        past = call.past
+        failed_at = datetime.fromtimestamp(door.wall + past.last_failed, UTC)
         elapsed = max(0.0, door.now - call.first_started)
-        return RetryInfo(call.attempt - 1, elapsed, call.last_error, failed_at)
+        return RetryInfo(call.attempt - 1, elapsed, past.last_error, failed_at)
 
     def cancel_step(self, step: str) -> None:
         """Stop every other call of a step: queued, delayed, waiting or running.

@@ -17,16 +17,14 @@ from stepwell.attempts import add_note, failed
 from stepwell.bodies import Bodies
 from stepwell.calls import StepCall
 from stepwell.commands import (
-    CallEnded,
-    CallQueued,
     Command,
     DropTimer,
     Ended,
+    Order,
     Publish,
     Quiet,
     Reply,
     Resume,
-    StartCall,
     StopCall,
     WakeAt,
 )
@@ -43,11 +41,11 @@ from stepwell.journals.base import (
 )
 from stepwell.ledger import Ledger
 from stepwell.machine import Machine
-from stepwell.record import RunRecord
 from stepwell.relay import Relay
 from stepwell.resources import ResourceManager
+from stepwell.sleepers import Sleepers
 from stepwell.tasks import Tasks
-from stepwell.verbose import say_ended, say_started
+from stepwell.verbose import Chatter
 
 __all__ = ["DRIVER", "GRACE", "Cycle"]
 
@@ -73,6 +71,34 @@ class Cycle:
         verbose: Print a line for each call's start and end.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_answers",
+        "_began",
+        "_bodies",
+        "_chatter",
+        "_clock",
+        "_early",
+        "_ending",
+        "_grace",
+        "_ledger",
+        "_next_wait",
+        "_tasks",
+        "_thread",
+        "_timers",
+        "_watcher",
+        "ended_at",
+        "finished",
+        "loop",
+        "machine",
+        "outcome",
+        "record",
+        "run_id",
+        "status_at_end",
+        "unstoppable",
+        "wall",
+    )
+
     def __init__(
         self,
         machine: Machine,
@@ -87,10 +113,11 @@ class Cycle:
     ) -> None:
         self.machine = machine
         self.run_id = run_id
-        self.ctx = ctx
-        self.record = RunRecord()
-        self.loop = asyncio.get_running_loop()
-        self.outcome: asyncio.Future[StopEvent] = self.loop.create_future()
+        self.record = machine.record
+        self.loop = loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[StopEvent] = loop.create_future()
+        # Who waits for the outcome.
+        self.finished = Sleepers()
         self.status_at_end: str | None = None
         self.ended_at: float | None = None
         self.unstoppable: list[str] = []
@@ -99,11 +126,16 @@ class Cycle:
         self._watcher: Callable[[], None] | None = None
         # What came from outside while the run waits for its turn.
         self._early: list[Callable[[], None]] | None = []
-        self._verbose = verbose
+        self._chatter = Chatter(machine.record) if verbose else None
         self._thread = threading.get_ident()
-        self._began = self.loop.time()
-        self.wall = time.time()
-        self._tasks = DRIVER(ctx, instance, executor, self._bodies, self._on_ended)
+        # The loop's own, that of a test perhaps; the usual one without its detour.
+        usual = type(loop).time is asyncio.BaseEventLoop.time
+        self._clock: Callable[[], float] = time.monotonic if usual else loop.time
+        self._began = self._clock()
+        self.wall = 0.0
+        self._tasks = DRIVER(
+            ctx, instance, executor, self._bodies, self._clock, self._on_ended
+        )
         self._next_wait = 1
         self._answers: dict[int, asyncio.Future[Event | None]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
@@ -111,21 +143,23 @@ class Cycle:
         if journal is not None:
             name = machine.plan.name
             self._ledger = Ledger(journal, run_id, name, self._carry_out, self._abort)
+        else:
+            machine.start_by(self._tasks.start)
         self._ending: Ended | None = None
         self._grace: asyncio.TimerHandle | None = None
 
     @property
     def now(self) -> float:
         """Seconds since the run began; 0 while it waits for its turn."""
-        return self.loop.time() - self._began if self._early is None else 0.0
+        return self._clock() - self._began if self._early is None else 0.0
 
     def _feed(self, fact: Fact) -> None:
         try:
             commands = self.machine.apply(fact)
-            if self._watcher is not None:
-                self._watcher()
             if self._ledger is None:
-                return self._carry_out(commands, fact.at)
+                self._follow(commands, fact.at)
+                return self._tasks.kick()
+            self._tell()
         except Exception as error:
             # Whatever breaks in here must end the run, not leave it hanging.
             return self._abort(error)
@@ -142,6 +176,24 @@ class Cycle:
             self._grace = self.loop.call_later(GRACE, self._end_unrecorded, ended)
         self._ledger.enter(fact, later)
 
+    def _follow(self, commands: list[Command], at: float) -> None:
+        """Carry out what a fact led to, and tell those who watch."""
+        if self._watcher is not None or self._chatter is not None:
+            self._tell()
+        for command in commands:
+            if isinstance(command, StepCall):
+                self._tasks.start(command)
+            else:
+                _ORDERS[type(command)](self, command, at)
+        if self.record.readers.any:
+            self.record.readers.wake()
+
+    def _tell(self) -> None:
+        if self._watcher is not None:
+            self._watcher()
+        if self._chatter is not None:
+            self._chatter.go_on()
+
     def _end_unrecorded(self, ended: Ended) -> None:
         assert self._ledger is not None
         self._ledger.close()
@@ -153,30 +205,18 @@ class Cycle:
         self._end(Ended(stop, error, "failed"))
 
     def _carry_out(self, commands: list[Command], at: float) -> None:
-        for command in commands:
-            if isinstance(command, StartCall):
-                self.record.write_started(command.call, at)
-                if self._verbose:
-                    say_started(command.call)
-                self._tasks.start(command.call)
-            else:
-                _ORDERS[type(command)](self, command, at)
+        """Carry out what facts led to that a journal has kept by now."""
+        self._follow(commands, at)
+        self._tasks.kick()
 
     def _stop_call(self, command: StopCall, at: float) -> None:
         self._tasks.stop(command.call)
 
-    def _note_queued(self, command: CallQueued, at: float) -> None:
-        self.record.write_queued(command.call, at)
-
-    def _note_end(self, command: CallEnded, at: float) -> None:
-        self.record.write_ended(
-            command.call, at, command.status, command.outputs, command.error
-        )
-        if self._verbose:
-            say_ended(command)
-
     def _publish(self, command: Publish, at: float) -> None:
-        self.record.write_event(command.event, at, command.internal)
+        if command.internal:
+            self.record.write_internal(command.event)
+        else:
+            self.record.write_event(command.event)
 
     def _answer(self, command: Resume, at: float) -> None:
         answer = self._answers.get(command.wait_id)
@@ -193,31 +233,35 @@ class Cycle:
             timer.cancel()
 
     def _on_ended(
-        self, call: StepCall, value: Any, error: BaseException | None
+        self, call: StepCall, value: Any, error: BaseException | None, now: float
     ) -> None:
-        now = self.loop.time() - self._began
+        """A call has come to its end, seen at `now` on the run's clock."""
+        at = now - self._began
         try:
             if self._ending is not None:
-                stopped = isinstance(error, asyncio.CancelledError)
-                self.record.write_ended(
-                    call,
-                    now,
-                    "done" if error is None else "cancelled",
-                    error=None if stopped else error,
-                )
-                if not self._tasks:
-                    self._finish()
-            elif error is None:
-                fact = CallReturned(now, call.call_id, value)
-                if self._ledger is not None or self._watcher is not None:
-                    return self._feed(fact)
-                self._carry_out(self.machine.apply(fact), now)
-            elif isinstance(error, asyncio.CancelledError):
-                self._feed(CallCancelled(now, call.call_id))
+                self._note_end(call, at, error)
+            elif error is not None:
+                if isinstance(error, asyncio.CancelledError):
+                    self._feed(CallCancelled(at, call.call_id))
+                else:
+                    self._feed(failed(call, error, at, self.machine.plan.name))
+            elif self._ledger is not None:
+                self._feed(CallReturned(at, call.call_id, value))
             else:
-                self._feed(failed(call, error, now, self.machine.plan.name))
+                self._follow(self.machine.returned(at, call, value), at)
         except Exception as broken:
             self._abort(broken)
+
+    def _note_end(
+        self, call: StepCall, now: float, error: BaseException | None
+    ) -> None:
+        """A call has come to its end after the run had."""
+        stopped = isinstance(error, asyncio.CancelledError)
+        status = "done" if error is None else "cancelled"
+        self.record.write_ended(call, now, status, error=None if stopped else error)
+        call.let_go()
+        if not self._tasks:
+            self._finish()
 
     def _set_timer(self, command: WakeAt, at: float = 0.0) -> None:
         delay = max(0.0, command.at - self.now)
@@ -274,12 +318,15 @@ class Cycle:
             self.outcome.set_result(self._ending.stop)
         else:
             self.outcome.set_exception(error)
+        self.finished.wake()
+        # Whoever keeps the run keeps its record and outcome, and no circle of objects
+        # that only garbage collection could take apart.
+        self.record.when_idle = None
+        self._tasks.let_go()
 
 
-_ORDERS: dict[type[Command], Callable[[Cycle, Any, float], None]] = {
+_ORDERS: dict[type[Order], Callable[[Cycle, Any, float], None]] = {
     StopCall: Cycle._stop_call,
-    CallQueued: Cycle._note_queued,
-    CallEnded: Cycle._note_end,
     Publish: Cycle._publish,
     Resume: Cycle._answer,
     WakeAt: Cycle._set_timer,

@@ -76,9 +76,12 @@ class WorkflowHandler:
     is cancelled and no other one awaits too, the run is cancelled with it.
     """
 
-    def __init__(self, run: Run, workflow: Any) -> None:
+    __slots__ = ("__weakref__", "_ctx", "_run", "_waiters", "_workflow")
+
+    def __init__(self, run: Run, workflow: Any, ctx: Context[Any]) -> None:
         self._run = run
         self._workflow = workflow
+        self._ctx = ctx
         self._waiters = 0
         run.record.when_idle = self._warn_if_alone
 
@@ -102,8 +105,10 @@ class WorkflowHandler:
         if run.status == "waiting":
             self._warn_if_alone()
         try:
-            # Shielded: the future is the run's, not this waiter's to cancel.
-            return await asyncio.shield(run.outcome)
+            # Not the future itself: it is the run's, not this waiter's to cancel.
+            while not run.outcome.done():
+                await run.finished.sleep(run.outcome.done)
+            return run.outcome.result()
         except asyncio.CancelledError:
             if self._waiters == 1 and not run.is_over:
                 run.cancel("the task that awaited it was cancelled")
@@ -144,7 +149,7 @@ class WorkflowHandler:
     @property
     def ctx(self) -> Context[Any]:
         """The run's context, with its store; may be given to a later run."""
-        return self._run.ctx
+        return self._ctx
 
     @property
     def workflow(self) -> Any:

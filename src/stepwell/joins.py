@@ -25,6 +25,7 @@ class Join:
         step: The step that waits for the set.
         buffer_id: Tells joins of one step apart; empty for its event parameters.
         expected: The classes of the set, one entry an event.
+        given: The object that they were last given as.
         missing: How many events the next whole set still lacks.
         have: The events kept, by class, with the place each came from.
         need: How many of each class make a set.
@@ -35,6 +36,7 @@ class Join:
         "_overlaps",
         "buffer_id",
         "expected",
+        "given",
         "have",
         "missing",
         "need",
@@ -47,6 +49,7 @@ class Join:
     ) -> None:
         self.step = step
         self.buffer_id = buffer_id
+        self.given = expected
         self.expected = list(expected)
         self.need = Counter(self.expected)
         self.have: dict[type[Event], deque[tuple[Place | None, Event]]] = {
@@ -65,19 +68,20 @@ class Join:
 
     def add(self, event: Event, place: Place | None, *, again: bool = False) -> None:
         """Keep an event; `again` says that its call may have added it before."""
-        kind = self._kind(event)
-        if kind is None or (again and any(e is event for _, e in self.have[kind])):
-            return
+        kind: type[Event] | None = type(event)
+        if self._overlaps or kind not in self.have:
+            kind = self._kind(event)
+            if kind is None:
+                return
         held = self.have[kind]
+        if again and any(e is event for _, e in held):
+            return
         held.append((place, event))
         if len(held) <= self.need[kind]:
             self.missing -= 1
 
     def _kind(self, event: Event) -> type[Event] | None:
         """The class of the set that an event is to stand for."""
-        kind = type(event)
-        if kind in self.have and not self._overlaps:
-            return kind
         fits = [kind for kind in self.have if isinstance(event, kind)]
         lacking = [kind for kind in fits if len(self.have[kind]) < self.need[kind]]
         # The narrowest, to leave the wider ones to events that fit nowhere else.
@@ -99,7 +103,12 @@ class Join:
         sets: dict[type[Event], deque[tuple[Place | None, Event]]] = {}
         for kind, count in self.need.items():
             held = self.have[kind]
-            sets[kind] = _in_order([held.popleft() for _ in range(count)])
+            if len(held) == count:
+                self.have[kind] = deque()
+                taken = list(held)
+            else:
+                taken = [held.popleft() for _ in range(count)]
+            sets[kind] = _in_order(taken)
         if self._overlaps:
             rest = self.rest()
             self.have = {kind: deque() for kind in self.need}
@@ -109,6 +118,8 @@ class Join:
         else:
             short = (n - len(self.have[kind]) for kind, n in self.need.items())
             self.missing = sum(n for n in short if n > 0)
+        if len(sets) == 1:
+            return list(sets.popitem()[1])
         return [sets[kind].popleft() for kind in self.expected]
 
 
@@ -116,6 +127,9 @@ def _in_order(
     taken: list[tuple[Place | None, Event]],
 ) -> deque[tuple[Place | None, Event]]:
     """By arrival; the events of one returned list by their place in it."""
-    if len({place and place[0] for place, _ in taken}) == 1:
-        taken.sort(key=lambda pair: pair[0] or ())
+    first = taken[0][0]
+    if first is not None:
+        number = first[0]
+        if all(place is not None and place[0] == number for place, _ in taken):
+            taken.sort(key=lambda pair: pair[0] or ())
     return deque(taken)

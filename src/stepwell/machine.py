@@ -12,18 +12,11 @@ from typing import Any
 
 from stepwell.attempts import add_note, step_failed
 from stepwell.calls import NO_RECOVERIES, Branch, StepCall, brought_together
-from stepwell.commands import (
-    CallEnded,
-    Command,
-    Publish,
-    Quiet,
-    Reply,
-    Resume,
-)
+from stepwell.commands import Command, Publish, Quiet, Reply, Resume
 from stepwell.diagnosis import (
     cancelled,
-    check_expected,
     diagnose,
+    last_events,
     time_is_up,
 )
 from stepwell.errors import WorkflowStalledError
@@ -33,7 +26,6 @@ from stepwell.events import (
     WorkflowIdleEvent,
     WorkflowTimedOutEvent,
 )
-from stepwell.joins import Join
 from stepwell.journals.base import (
     CallCancelled,
     CallFailed,
@@ -49,11 +41,10 @@ from stepwell.journals.base import (
     WaitBegan,
     WaitDropped,
 )
-from stepwell.plan import Plan
+from stepwell.plan import Plan, Route
 from stepwell.routing import Routing
-from stepwell.signature import StepSpec
 from stepwell.state import Snapshot
-from stepwell.waits import Wait, class_names
+from stepwell.waits import Wait
 
 __all__ = ["Machine"]
 
@@ -68,6 +59,8 @@ class Machine(Routing):
         wait_when_stalled: Whether a run that went quiet waits for events from
             outside instead of failing.
     """
+
+    __slots__ = ("wait_when_stalled",)
 
     def __init__(
         self,
@@ -85,34 +78,65 @@ class Machine(Routing):
             return []
         out = self._out = []
         _RULES[type(fact)](self, fact)
-        idle = not self.calls and not self._delayed and not self.over
-        if idle and type(fact) is not Settled:
-            if self._questions.open or self._waits.open:
-                # At once: who reads the question may block the loop, as by input().
-                self._stop_clock(fact.at)
-            out.append(Quiet())
+        if not self.calls and type(fact) is not Settled:
+            self._rest(fact.at)
+        self._out = []
         return out
 
-    def awaits(self, event: Event) -> bool:
-        """Whether a call waits for an event like this one, or will when it resumes."""
-        waits = self._waits
-        if waits.fitting(event) is not None:
-            return True
-        if self.status == "queued" and self.left is not None:
-            names = class_names(type(event))
-            calls = self.left.calls
-            return any(name in call.awaited for call in calls for name in names)
-        return bool(waits.again) and bool(waits.awaited_again(event))
+    # The shorter way, for whoever keeps no journal: no object for each of the facts
+    # that come by thousands, and none for the commonest command. The rules are those
+    # of `apply`.
 
-    def takes(self, event: Event) -> bool:
-        """Whether a step accepts an event, waits for it, or has asked for it."""
-        route = self.plan.route(type(event))
-        asked = route.answers and self._questions.open > 0
-        return bool(route.takers) or asked or self.awaits(event)
+    def start_by(self, start: Callable[[StepCall], object]) -> None:
+        """From now on hand calls that begin to `start`, not out among the commands."""
+        self._start = start
 
-    def is_stopping(self, call: StepCall) -> bool:
-        """Whether a call was told to stop, and has not come to its end."""
-        return call.call_id in self._stopping
+    def returned(self, at: float, call: StepCall, value: Any) -> list[Command]:
+        """As `apply` for a `CallReturned`."""
+        if self.over:
+            return []
+        self._take_value(at, call.call_id, value)
+        if not self.calls:
+            self._rest(at)
+        out = self._out
+        if out:
+            self._out = []
+        return out
+
+    def sent(
+        self, at: float, event: Event, route: Route, call: StepCall
+    ) -> list[Command]:
+        """As `apply` for an `EventSent` by a call that runs, for no certain step."""
+        if self.over or call.stopping:
+            return []
+        if self._clock_since is None or self.status == "waiting":
+            self._resume(at)
+        self._route(at, event, route, call, call.branch)
+        out = self._out
+        if out:
+            self._out = []
+        return out
+
+    def collected(
+        self,
+        call: StepCall,
+        event: Event,
+        expected: Sequence[type[Event]],
+        buffer_id: str,
+    ) -> list[Event] | None:
+        """As `apply` for an `EventsCollected`; gives what its `Reply` holds."""
+        if self.over or not expected:
+            return None if expected else []
+        return self._collect(call, event, expected, buffer_id)
+
+    def _rest(self, at: float) -> None:
+        """No call runs: unless one is to be tried again, it is to be seen why."""
+        if self._delayed or self.over:
+            return
+        if self._questions.open or self._waits.open:
+            # At once: who reads the question may block the loop, as by input().
+            self._stop_clock(at)
+        self._out.append(Quiet())
 
     def queue(self, event: Event | None, left: Snapshot | None) -> None:
         """Note that the run waits for its turn, and what it will begin with."""
@@ -131,7 +155,8 @@ class Machine(Routing):
         self.left = None
         if fact.event is not None:
             self._start_clock(fact.at)
-            return self._route(fact.at, fact.event, None, None, None)
+            route = self.plan.route(type(fact.event))
+            return self._route(fact.at, fact.event, route, None, None)
         todo, lists = self._take_up(fact.at, fact.left)
         self._start_clock(fact.at)
         for call, delay in todo:
@@ -143,65 +168,95 @@ class Machine(Routing):
             self._leave(fact.at, Branch(fanout, 0))
 
     def _on_sent(self, fact: EventSent) -> None:
-        if fact.call_id in self._stopping:
-            return
-        self._resume(fact.at)
-        source = self._call(fact.call_id) if fact.call_id else None
-        if fact.call_id is None and not self.plan.route(type(fact.event)).answers:
+        self._take_event(fact.at, fact.event, fact.call_id, fact.step)
+
+    def _take_event(
+        self, at: float, event: Event, call_id: int | None, step: str | None
+    ) -> None:
+        kind = type(event)
+        route = self.plan.routes.get(kind) or self.plan.route(kind)
+        source = branch = None
+        if call_id is not None:
+            source = self.calls.get(call_id) or self._call(call_id)
+            if source is not None:
+                if source.stopping:
+                    return
+                branch = source.branch
+        elif not route.answers:
             # Whatever comes from outside while a question is open may answer it.
             self._questions.answer()
-        branch = source.branch if source else None
-        self._route(fact.at, fact.event, fact.step, source, branch)
+        if self._clock_since is None or self.status == "waiting":
+            self._resume(at)
+        self._route(at, event, route, source, branch, step)
 
     def _on_returned(self, fact: CallReturned) -> None:
-        call = self._finished(fact.at, fact.call_id)
-        if call.call_id in self._stopping:
-            return self._stopped(fact.at, call)
-        value = fact.value
-        kind = type(value)
-        if (call.spec.index, kind, False) in self.plan.passed:
-            self._out.append(CallEnded(call, "done", (kind,)))
-            self._route(fact.at, value, None, call, call.branch, returned=True)
-            return self._depart(fact.at, call)
+        self._take_value(fact.at, fact.call_id, fact.value)
+
+    def _take_value(self, at: float, call_id: int, value: Any) -> None:
+        # What is usual is written out in here: it happens for every call.
+        call = self.calls.pop(call_id, None) or self._finished(at, call_id)
+        if self._waits.any:
+            self._waits.forget(call_id)
+        if call.stopping:
+            return self._stopped(at, call)
+        route = call.spec.passed[0].get(type(value))
+        if route is None and value is not None:
+            return self._take_unusual(at, call, value)
+        call.ended, call.status = at, "done"
+        marks = self.record.marks
+        marks.append(call)
+        marks.append("done")
+        if route is not None:
+            call.outputs = route.outputs
+            self._route(at, value, route, call, call.branch)
+        else:
+            self._last_silent = call
+        self._depart(at, call)
+
+    def _take_unusual(self, at: float, call: StepCall, value: Any) -> None:
+        """What a call returned if not a single event of a class that it did before."""
         listed = isinstance(value, list)
         events = [e for e in value if e is not None] if listed else [value]
-        if value is None:
-            events.clear()
         wrong = self.plan.wrong_return(call, events, listed=listed)
         if wrong:
-            return self._fail(fact.at, call, wrong)
+            return self._fail(at, call, wrong)
         if not events:
-            self._last_silent = (call.spec.name, call.event_name)
-        self._out.append(CallEnded(call, "done", tuple(map(type, events))))
+            self._last_silent = call
+        self.record.write_ended(call, at, "done", tuple(map(type, events)))
         if listed:
-            self._fan_out(fact.at, call, events)
-        else:
-            for event in events:
-                self._route(fact.at, event, None, call, call.branch, returned=True)
-        if not self.over:
-            self._depart(fact.at, call)
+            self._fan_out(at, call, events)
+        elif events:
+            route = self.plan.route(type(value))
+            if route.stops:
+                self._end(at, value, None, "done")
+            else:
+                self._route(at, value, route, call, call.branch)
+        self._depart(at, call)
 
     def _on_failed(self, fact: CallFailed) -> None:
         call = self._finished(fact.at, fact.call_id)
-        if call.call_id in self._stopping:
+        if call.stopping:
             return self._stopped(fact.at, call)
-        call.last_error, call.last_failed = fact.error, fact.at
         if fact.retry_in is None:
+            past = call.own_past()
+            past.last_error, past.last_failed = fact.error, fact.at
             return self._give_up(fact.at, call, fact.error)
-        self._out.append(CallEnded(call, "retrying", error=fact.error))
-        call.begins_again = True
-        self._waits.begin_again(call)
-        self._delay(fact.at + fact.retry_in, call)
+        self.record.write_ended(call, fact.at, "retrying", error=fact.error)
+        following = call.again(fact.error, fact.at)
+        self._waits.begin_again(following)
+        self._delay(fact.at + fact.retry_in, following)
         self._release(fact.at, call)
+        call.let_go()
 
     def _on_cancelled(self, fact: CallCancelled) -> None:
         call = self._finished(fact.at, fact.call_id)
-        if call.call_id in self._stopping:
+        if call.stopping:
             return self._stopped(fact.at, call)
-        self._out.append(CallEnded(call, "cancelled"))
+        self.record.write_ended(call, fact.at, "cancelled")
         self.calls[call.call_id] = call  # it is among what is left to do
         error = cancelled(self.plan, f"step `{call.spec.name}` cancelled itself")
         self._end(fact.at, WorkflowCancelledEvent(), error, "cancelled")
+        call.let_go()
 
     def _finished(self, at: float, call_id: int) -> StepCall:
         """Take a call out of the running ones."""
@@ -211,32 +266,47 @@ class Machine(Routing):
             for wait_id in waits or [0]:
                 self._on_wait_dropped(WaitDropped(at, call_id, wait_id))
                 self._out.append(Resume(wait_id, None))
-        if self._waits.again:
-            self._waits.again.pop(call_id, None)
+        if self._waits.any:
+            self._waits.forget(call_id)
         return self.calls.pop(call_id)
 
     def _on_collected(self, fact: EventsCollected) -> None:
         call = self._call(fact.call_id)
-        stopping = fact.call_id in self._stopping
-        if call is None or stopping or not fact.expected:
-            return self._out.append(Reply([] if not fact.expected else None))
-        if call.begins_again:
+        got: list[Event] | None = None if fact.expected else []
+        if call is not None and fact.expected:
+            got = self._collect(call, fact.event, fact.expected, fact.buffer_id)
+        self._out.append(Reply(got))
+
+    def _collect(
+        self,
+        call: StepCall,
+        event: Event,
+        expected: Sequence[type[Event]],
+        buffer_id: str,
+    ) -> list[Event] | None:
+        if call.stopping:
+            return None
+        past = call.past
+        if past.begins_again:
             # What an earlier attempt took, this one gets again.
-            for buffer_id, expected, events in call.taken:
-                if buffer_id == fact.buffer_id and expected == fact.expected:
-                    return self._out.append(Reply(list(events)))
-        join = self._join(call.spec, fact.buffer_id, fact.expected)
-        place = call.branch.place if call.branch else None
-        join.add(fact.event, place, again=call.begins_again)
-        join.recoveries = brought_together(join.recoveries, call.recoveries)
+            for taken_from, classes, events in past.taken:
+                if taken_from == buffer_id and classes == expected:
+                    return list(events)
+        join = self._join(call.spec, buffer_id, expected)
+        branch = call.branch
+        place = branch.place if branch is not None else None
+        join.add(event, place, again=past.begins_again)
+        if call.recoveries:
+            join.recoveries = brought_together(join.recoveries, call.recoveries)
         if join.missing:
-            return self._out.append(Reply(None))
+            return None
         got = [event for _, event in join.take()]
-        call.taken = (*call.taken, (fact.buffer_id, join.expected, tuple(got)))
+        past = call.own_past()
+        past.taken = (*past.taken, (buffer_id, join.expected, tuple(got)))
         call.recoveries = brought_together(call.recoveries, join.recoveries)
         if not any(join.have.values()):
             join.recoveries = NO_RECOVERIES
-        self._out.append(Reply(got))
+        return got
 
     def _on_wait(self, fact: WaitBegan) -> None:
         call = self._call(fact.call_id)
@@ -247,7 +317,8 @@ class Machine(Routing):
         if answer is None:
             answer = self._waits.take_early(wait)
             if answer is not None:
-                call.answers = (*call.answers, answer)
+                past = call.own_past()
+                past.answers = (*past.answers, answer)
         if answer is not None:
             return self._out.append(Resume(fact.wait_id, answer))
         self._waits.add(wait)
@@ -272,16 +343,19 @@ class Machine(Routing):
                 self._occupy(fact.at, wait.call)
         elif fact.call_id in self._resuming:
             call = self._resuming.pop(fact.call_id)[0]
-            self._queues[call.spec.index].remove(call)
+            call.workers.remove(call)
             self._occupy(fact.at, call)
 
     def _on_timer(self, fact: TimerFired) -> None:
         delayed = self._delayed.pop(fact.timer, None)
         if delayed is not None:
             call = delayed[0]
-            call.attempt += 1
-            self._queues[call.spec.index].appendleft(call)
-            return self._fill(fact.at, call.spec)
+            self.record.add(call)
+            call.workers.enqueue(call, first=True)
+            self._fill(fact.at, call.workers)
+            if call.started is None and not self.over:
+                self.record.write_queued(call, fact.at)
+            return
         wait = self._waits.timed_by(fact.timer)
         if wait is not None:
             if wait.asks:
@@ -324,15 +398,13 @@ class Machine(Routing):
                 self._out.append(Publish(WorkflowIdleEvent(), internal=True))
             return
         joins = [join for joins in self._joins.values() for join in joins]
+        silent = self._last_silent
         report = diagnose(
             self.plan,
             joins=[*joins, *self._root.joins.values()],
-            ran=self._ran,
-            last_events=[
-                (kind.__name__, tuple(s.name for s in to), came.name if came else None)
-                for kind, to, came in self._recent
-            ],
-            ended_silent=self._last_silent,
+            ran=self._ran(),
+            last_events=last_events(self.plan, self._recent, self.record.calls),
+            ended_silent=(silent.spec.name, silent.event_name) if silent else None,
         )
         error = WorkflowStalledError(report)
         stop = WorkflowTimedOutEvent(timeout=self.timeout)
@@ -349,37 +421,30 @@ class Machine(Routing):
 
     def _depart(self, at: float, call: StepCall) -> None:
         """Let a call that has come to its end go: its worker, its part in a list."""
-        self._release(at, call)
-        if call.branch is not None:
-            self._bring_up(call.branch, call.recoveries)
-            self._leave(at, call.branch)
+        if not self.over:
+            # As in `_release`, written out.
+            workers = call.workers
+            busy = workers.busy = workers.busy - 1
+            if busy:
+                workers.free.append(call.worker)
+            elif workers.free:
+                workers.free.clear()
+            if workers.queue:
+                self._fill(at, workers)
+            branch = call.branch
+            if branch is not None:
+                self._bring_up(branch, call.recoveries)
+                self._leave(at, branch)
+        call.let_go()
 
     def _stopped(self, at: float, call: StepCall) -> None:
         """A call that was told to stop has come to its end, however it did."""
-        self._stopping.discard(call.call_id)
-        self._out.append(CallEnded(call, "cancelled"))
+        call.stopping = False
+        self.record.write_ended(call, at, "cancelled")
         self._depart(at, call)
 
     def _delay(self, due: float, call: StepCall) -> None:
         self._delayed[self._wake(due)] = (call, due)
-
-    def _join(
-        self, spec: StepSpec, buffer_id: str, expected: Sequence[type[Event]]
-    ) -> Join:
-        # Different `expected` lists of one step are different joins.
-        joins = self._joins.setdefault((spec.index, buffer_id), [])
-        for join in joins:
-            if join.expected == expected:
-                return join
-        check_expected(self.plan, spec, expected)
-        joins.append(Join(spec, buffer_id, expected))
-        return joins[-1]
-
-    def _joins_people(self) -> bool:
-        """Whether a begun join still lacks an answer of a person."""
-        joins = [join for joins in self._joins.values() for join in joins]
-        joins += self._root.joins.values()
-        return any(self.plan.route(k).answers for join in joins for k in join.lacking)
 
     def _give_up(self, at: float, call: StepCall, error: BaseException) -> None:
         """A call failed for good: it is for its `@catch_error` step, or the end."""
@@ -395,7 +460,7 @@ class Machine(Routing):
                 f"it has helped as often as its max_recoveries={helped} allows",
             )
             return self._fail(at, call, error)
-        self._out.append(CallEnded(call, "failed", error=error))
+        self.record.write_ended(call, at, "failed", error=error)
         event = step_failed(call, error, at, self.wall)
         recoveries = {**call.recoveries, catcher.name: helped + 1, both: helped + 1}
         self._offer(at, catcher, event, call.call_id, call.branch, recoveries)

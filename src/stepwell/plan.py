@@ -44,15 +44,23 @@ class Route:
         stops: Whether returning it ends the run.
         asks: Whether it asks somebody outside.
         answers: Whether it is somebody's answer.
+        plain: Whether it only starts steps.
+        only: The one step that it starts, where it does no more than that.
+        outputs: The class, as the whole output of a call.
     """
 
-    __slots__ = ("answers", "asks", "stops", "takers")
+    __slots__ = ("answers", "asks", "only", "outputs", "plain", "stops", "takers")
 
     def __init__(self, kind: type[Event], takers: tuple[StepSpec, ...]) -> None:
         self.takers = takers
         self.stops = issubclass(kind, StopEvent)
         self.asks = issubclass(kind, InputRequiredEvent)
         self.answers = issubclass(kind, HumanResponseEvent)
+        aside = self.stops or self.asks or self.answers
+        self.plain = bool(takers) and not aside
+        alone = self.plain and len(takers) == 1 and not takers[0].joins
+        self.only = takers[0] if alone else None
+        self.outputs = (kind,)
 
 
 class Plan:
@@ -88,12 +96,11 @@ class Plan:
         self.by_name = {spec.name: spec for spec in self.steps}
         for index, spec in enumerate(self.steps):
             spec.index = index
+            spec.passed = ({}, {})
         self.routes: dict[type[Event], Route] = {}
         self._gatherers: dict[int, tuple[StepSpec, ...]] = {}
         self._catchers = _catchers(self.steps)
         self._sound: set[tuple[bool, frozenset[str]]] = set()
-        # What steps have returned and may: step, class, whether in a list.
-        self.passed: set[tuple[int, type, bool]] = set()
         self._allowed: dict[tuple[int, type[Event], bool], bool] = {}
         self.hears_people = any(
             issubclass(kind, HumanResponseEvent) for s in steps for kind in s.accepts
@@ -292,7 +299,7 @@ class Plan:
                     **where,
                 )
             if not route.stops:  # of those it is the value that may be wrong
-                self.passed.add((spec.index, kind, listed))
+                spec.passed[listed][kind] = route
         return None
 
     def start_event(

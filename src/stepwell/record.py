@@ -1,32 +1,34 @@
 """The run record: what happened in a run, when, and what caused it.
 
-Written by `run` as things happen, read by anybody: as rows of calls, and as the
-stream of events, which every reader follows with a cursor of its own. Bounded,
-and always on. Facts for recovery are kept elsewhere, by `journals`.
+Written as things happen, calls by the machine and events by the run; read by
+anybody: as rows of calls, and as the stream of events, which every reader follows
+with a cursor of its own. Bounded, and always on. Facts for recovery are kept
+elsewhere, by `journals`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any
 
 from stepwell.calls import StepCall
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event, StepState, StepStateChanged, WorkflowIdleEvent
+from stepwell.sleepers import Sleepers
 
 __all__ = ["CALLS_KEPT", "EVENTS_KEPT", "CallRecord", "RunRecord"]
 
 CALLS_KEPT = 3_000
 EVENTS_KEPT = 100_000
-T = TypeVar("T")
 # Readers of a full stream give the loop back to everybody else this often.
 _BURST = 256
 
 
 class CallRecord:
-    """One attempt at one call of a step.
+    """One attempt at one call of a step, as it stands when it is looked at.
 
     Attributes:
         call_id: Number of the call within the run, from 1.
@@ -61,14 +63,13 @@ class CallRecord:
         self.step = call.spec.name
         self.worker = call.worker
         self.attempt = call.attempt
-        kind = type(call.event)
-        self.input = call.event_name if call.spec.joins else kind.__name__
-        self.started: float | None = None
-        self.ended: float | None = None
-        self.status = "queued"
-        self.outputs: tuple[str, ...] = ()
+        self.input = call.event_name
+        self.started = call.started
+        self.ended = call.ended
+        self.status = call.status
+        self.outputs = tuple([kind.__name__ for kind in call.outputs])
         self.caused_by = call.caused_by
-        self.error: str | None = None
+        self.error = call.error
 
     @property
     def duration(self) -> float | None:
@@ -89,86 +90,127 @@ class CallRecord:
         return f"<CallRecord {call} {self.status}{shown}>"
 
 
-# A change of one call, placed among the events written before it: seconds of the
-# run, the number of those events, the call's row, its status and worker then (the
-# row goes on changing); or an internal event in the place of these. A tuple, since
-# two are made for each call.
-_Mark = tuple[float, int, CallRecord | None, str, int, Event | None]
-
-
 class RunRecord:
     """The story of one run; iterating gives its calls, oldest first.
 
     Kept are the last `calls_kept` calls (3,000; under 2 MiB) and the last
     `events_kept` events of the stream (100,000; about 0.5 KB each for small
     events). `dropped_calls` and `dropped_events` count what was let go.
+
+    What calls do is written as it is decided, and so with a journal a moment before
+    it is carried out; events, as they are shown.
     """
+
+    __slots__ = (
+        "_before",
+        "_closed",
+        "_dropped",
+        "_events",
+        "_events_kept",
+        "_events_start",
+        "_kept",
+        "calls",
+        "marks",
+        "marks_start",
+        "readers",
+        "was_read",
+        "when_idle",
+    )
 
     def __init__(
         self, *, calls_kept: int = CALLS_KEPT, events_kept: int = EVENTS_KEPT
     ) -> None:
-        self._rows: deque[CallRecord] = deque(maxlen=calls_kept)
-        self._open: dict[int, CallRecord] = {}
-        self._events = _Log[Event](events_kept)
-        self._marks = _Log[_Mark](2 * calls_kept)
-        self._waiting: list[asyncio.Future[None]] = []
+        # Lists, cut from time to time: a deque alone is larger than a short run. The
+        # machine writes into the first two, for every call. A mark is a change of a
+        # call: in one place the call, in the next its status then; or an event for
+        # those who ask for internal ones, and nothing. Two places, and no pair, since
+        # three objects less for each call are felt in garbage collection.
+        self.calls: list[StepCall] = []
+        self.marks: list[StepCall | Event | str] = []
+        self.marks_start = 0
+        self._kept = calls_kept
+        self._dropped = 0
+        self._events: list[Event] = []
+        # The place in the marks at which each of these events was written.
+        self._before: list[int] = []
+        self._events_start = 0
+        self._events_kept = events_kept
+        # Those who wait for something to read.
+        self.readers = Sleepers()
         self._closed = False
-        self._loop = asyncio.get_running_loop()
-        # Whether anybody ever read the stream, and whom to tell that the run waits.
+        # Whether anybody reads or ever read the stream, and whom to tell that the run
+        # waits.
         self.was_read = False
         self.when_idle: Callable[[], None] | None = None
-        self.dropped_calls = 0
 
     def __iter__(self) -> Iterator[CallRecord]:
         """The calls kept, oldest first."""
-        return iter(tuple(self._rows))
+        return iter([CallRecord(call) for call in self.calls[-self._kept :]])
 
     def __len__(self) -> int:
         """How many calls are kept."""
-        return len(self._rows)
+        return min(len(self.calls), self._kept)
+
+    @property
+    def dropped_calls(self) -> int:
+        """How many calls are no longer kept."""
+        return self._dropped + len(self.calls) - len(self)
 
     @property
     def dropped_events(self) -> int:
         """How many events of the stream are no longer kept."""
-        return self._events.start
+        return self._events_start
 
     def to_rows(self) -> list[dict[str, Any]]:
         """The calls as dictionaries, oldest first: ready for a table."""
-        return [row.to_dict() for row in self._rows]
+        return [row.to_dict() for row in self]
 
     def __repr__(self) -> str:
         """One line for people."""
-        steps = Counter(row.step for row in self._rows)
+        steps = Counter(call.spec.name for call in self.calls[-self._kept :])
         shown = ", ".join(f"{n} {step}" for step, n in steps.items()) or "no calls"
         dropped = f", {self.dropped_calls} older dropped" if self.dropped_calls else ""
         return f"<RunRecord: {shown}{dropped}>"
 
     # -- written by the run --------------------------------------------------
 
-    def write_event(self, event: Event, at: float, internal: bool = False) -> None:
-        """Put an event on the stream, for all readers or for those who ask."""
+    # What happens to every call the machine writes by itself, into `calls` and
+    # `marks`, and calls `trim` every now and then; these are for what is more seldom.
+
+    def write_event(self, event: Event) -> None:
+        """Put an event on the stream."""
         if self._closed:
             return
-        if internal:
-            self._marks.append((at, self._events.end, None, "", -1, event))
-            if self.when_idle is not None and type(event) is WorkflowIdleEvent:
-                self.when_idle()
-        else:
-            self._events.append(event)
-        self._wake()
+        events = self._events
+        events.append(event)
+        self._before.append(self.marks_start + len(self.marks))
+        if len(events) > self._events_kept:
+            surplus = len(events) - self._events_kept * 3 // 4
+            del events[:surplus], self._before[:surplus]
+            self._events_start += surplus
+        if self.readers.any:
+            self.readers.wake()
+
+    def write_internal(self, event: Event) -> None:
+        """Put an event on the stream for those who ask for internal ones."""
+        if self._closed:
+            return
+        self.marks += (event, "")
+        self.trim()
+        if self.when_idle is not None and type(event) is WorkflowIdleEvent:
+            self.when_idle()
+        self.readers.wake()
+
+    def add(self, call: StepCall) -> None:
+        """Keep a call from now on."""
+        self.calls.append(call)
+        self.trim()
 
     def write_queued(self, call: StepCall, at: float) -> None:
         """Note that a call waits for a worker."""
-        row = self._new_row(call)
-        self._mark(at, row)
-
-    def write_started(self, call: StepCall, at: float) -> None:
-        """Note that a call runs."""
-        row = self._open.get(call.call_id) or self._new_row(call)
-        row.started = at
-        row.worker = call.worker
-        row.status = "running"
-        self._mark(at, row)
+        call.offered = at
+        call.status = "queued"
+        self.marks += (call, "queued")
 
     def write_ended(
         self,
@@ -179,60 +221,43 @@ class RunRecord:
         error: BaseException | None = None,
     ) -> None:
         """Note that an attempt is over; a second end of one call is ignored."""
-        row = self._open.pop(call.call_id, None)
-        if row is None:
+        if call.ended is not None or call.status == "new":
             return
-        row.ended = at
-        row.status = status
-        if outputs:
-            row.outputs = tuple([kind.__name__ for kind in outputs])
+        call.ended = at
+        call.status = status
+        call.outputs = outputs
         if error is not None:
-            row.error = _shown(error)
-        self._mark(at, row)
+            call.error = _shown(error)
+        if not self._closed:
+            self.marks += (call, status)
+
+    def trim(self) -> None:
+        """Forget what is not to be kept; to be called every now and then."""
+        surplus = len(self.calls) - self._kept
+        if surplus > 0:
+            del self.calls[:surplus]
+            self._dropped += surplus
+        # Two changes of each call are enough to know it by; three where it waited.
+        surplus = len(self.marks) - 4 * self._kept
+        if surplus > 0:
+            surplus += surplus % 2
+            del self.marks[:surplus]
+            self.marks_start += surplus
 
     def close(self, stop: Event) -> None:
         """End the stream with `stop`; nothing is written to it after that."""
         if not self._closed:
-            self._events.append(stop)
+            self.write_event(stop)
             self._closed = True
-        self._wake()
+        self.readers.wake()
 
     def settle(self, at: float) -> None:
         """Note of every call that was not seen to end that it was cancelled."""
-        for row in self._open.values():
-            row.status = "cancelled"
-            row.ended = at
-        self._open.clear()
-
-    def _new_row(self, call: StepCall) -> CallRecord:
-        row = self._open[call.call_id] = CallRecord(call)
-        rows = self._rows
-        if len(rows) == rows.maxlen:
-            self.dropped_calls += 1
-        rows.append(row)
-        return row
-
-    def _mark(self, at: float, row: CallRecord) -> None:
-        if self._closed:
-            return
-        # Written out, and not by calls: this happens twice for each call.
-        events, marks = self._events, self._marks
-        before = events.start + len(events.items)
-        marks.items.append((at, before, row, row.status, row.worker, None))
-        if len(marks.items) > marks.keep:
-            marks.trim()
-        if self._waiting:
-            self._wake()
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            loop = future.get_loop()
-            if loop is self._loop:
-                _release(future)
-            elif not loop.is_closed():
-                # A reader on another event loop, in another thread.
-                loop.call_soon_threadsafe(_release, future)
+        for call in self.calls:
+            if call.ended is None:
+                call.status = "cancelled"
+                call.ended = at
+                call.let_go()
 
     # -- read by anybody -----------------------------------------------------
 
@@ -245,76 +270,41 @@ class RunRecord:
         """
         self.was_read = True
         next_event, next_mark, burst = 0, 0, 0
-        events, marks = self._events, self._marks
+        events, before, marks = self._events, self._before, self.marks
         while True:
-            mark = marks.at(next_mark) if expose_internal else None
-            if mark is not None and mark[1] <= next_event:
-                next_mark = max(next_mark, marks.start) + 1
-                yield mark[5] or _state_changed(mark)
-            elif next_event < events.end:
-                if next_event < events.start:
-                    raise WorkflowRuntimeError(
-                        f"a reader of the stream is {events.start - next_event:,} "
-                        "events late; the stream no longer keeps them.",
-                        hint="Read the stream while the run goes on, or write fewer "
-                        "events to it.",
-                    )
-                event = events.at(next_event)
+            place = next_event - self._events_start
+            if place < 0:
+                raise WorkflowRuntimeError(
+                    f"a reader of the stream is {-place:,} events late; the stream no "
+                    "longer keeps them.",
+                    hint="Read the stream while the run goes on, or write fewer "
+                    "events to it.",
+                )
+            is_next = place < len(events)
+            if expose_internal:
+                index = max(next_mark - self.marks_start, 0)
+                next_mark = self.marks_start + index
+                if is_next and before[place] <= next_mark:
+                    index = len(marks)
+            if expose_internal and index < len(marks):
+                next_mark += 2
+                yield _internal(marks[index], marks[index + 1])
+            elif is_next:
                 next_event += 1
-                assert event is not None
-                yield event
+                yield events[place]
             elif self._closed:
                 return
             else:
-                future: asyncio.Future[None] = (
-                    asyncio.get_running_loop().create_future()
-                )
-                self._waiting.append(future)
                 burst = 0
-                await future
+                await self.readers.sleep(partial(self._has_more, next_event))
                 continue
             burst += 1
             if burst >= _BURST:
                 burst = 0
                 await asyncio.sleep(0)
 
-
-class _Log(Generic[T]):
-    """A list that forgets its oldest items, in constant time an item."""
-
-    __slots__ = ("items", "keep", "start")
-
-    def __init__(self, keep: int) -> None:
-        self.items: list[T] = []
-        self.keep = keep
-        self.start = 0
-
-    @property
-    def end(self) -> int:
-        """Number of items ever appended."""
-        return self.start + len(self.items)
-
-    def append(self, item: T) -> None:
-        """Add an item; when full, forget the oldest."""
-        self.items.append(item)
-        if len(self.items) > self.keep:
-            self.trim()
-
-    def trim(self) -> None:
-        """Drop a quarter of what is kept, the oldest."""
-        surplus = len(self.items) - self.keep * 3 // 4
-        del self.items[:surplus]
-        self.start += surplus
-
-    def at(self, place: int) -> T | None:
-        """The item at `place`, or the oldest kept after it; None past the end."""
-        index = max(place - self.start, 0)
-        return self.items[index] if index < len(self.items) else None
-
-
-def _release(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+    def _has_more(self, read: int) -> bool:
+        return self._closed or self._events_start + len(self._events) > read
 
 
 def _shown(error: BaseException) -> str:
@@ -326,21 +316,26 @@ def _shown(error: BaseException) -> str:
         return name
 
 
-def _state_changed(mark: _Mark) -> StepStateChanged:
-    at, _, row, status, worker, _ = mark
-    assert row is not None
+def _internal(what: StepCall | Event | str, status: StepCall | Event | str) -> Event:
+    """What those get to read of a mark who ask for internal events."""
+    if not isinstance(what, StepCall):
+        assert isinstance(what, Event)
+        return what
     state = {"queued": StepState.PREPARING, "running": StepState.RUNNING}
     ended = status not in state
+    at = {"queued": "offered", "running": "started"}.get(str(status), "ended")
+    worker = what.worker if status != "queued" else -1
+    outputs = [kind.__name__ for kind in what.outputs]
     return StepStateChanged(
-        name=row.step,
-        step_state=state.get(status, StepState.NOT_RUNNING),
+        name=what.spec.name,
+        step_state=state.get(str(status), StepState.NOT_RUNNING),
         worker_id=str(worker) if worker >= 0 else "<enqueued>",
-        input_event_name=row.input,
-        output_event_name=", ".join(row.outputs) or None if ended else None,
-        call_id=row.call_id,
-        at=at,
-        attempt=row.attempt,
-        caused_by=row.caused_by,
-        status=status,
-        error=row.error if ended else None,
+        input_event_name=what.event_name,
+        output_event_name=", ".join(outputs) or None if ended else None,
+        call_id=what.call_id,
+        at=getattr(what, at),
+        attempt=what.attempt,
+        caused_by=what.caused_by,
+        status=str(status),
+        error=what.error if ended else None,
     )

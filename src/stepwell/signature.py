@@ -33,6 +33,9 @@ class StepSpec:
 
     Attributes:
         name: Name of the function.
+        index: Its place among the steps of a plan.
+        passed: What it has returned so far and may, by class: alone, and in a list.
+            Kept by the plan it belongs to, which knows where such events go.
         function: The function as written; takes `self` first where `bound`.
         bound: Whether the step is a method.
         accepts: Event classes that start it, or that it waits for.
@@ -56,6 +59,9 @@ class StepSpec:
         catches_errors: Whether it is called when other steps fail.
         for_steps: The steps it is called for; None for all the rest.
         max_recoveries: How often it is called along one chain of events.
+        form: How the function may be called and awaited straight away: "event",
+            "context, event" or "event, context"; "" where more is to be done. None
+            until it is worked out.
         is_async: Whether the function is `async def`; others run in a thread.
         description: The docstring.
         signature: The signature as text, for people.
@@ -73,6 +79,7 @@ class StepSpec:
         "description",
         "event_parameters",
         "for_steps",
+        "form",
         "function",
         "index",
         "is_async",
@@ -82,6 +89,7 @@ class StepSpec:
         "max_visits",
         "name",
         "num_workers",
+        "passed",
         "resources",
         "retry_policy",
         "returns",
@@ -96,6 +104,7 @@ class StepSpec:
         self.function = function
         self.bound = bound
         self.index = -1
+        self.passed: tuple[dict[type, Any], dict[type, Any]] = ({}, {})
         self.num_workers = DEFAULT_WORKERS
         self.retry_policy: RetryPolicy | None = None
         self.accept_event_subclasses = False
@@ -116,9 +125,30 @@ class StepSpec:
         self.max_recoveries = 1
         self.context_parameter: str | None = None
         self.state_type: type[BaseModel] | None = None
+        self.form: str | None = None
         self.is_async = inspect.iscoroutinefunction(function)
         self.description = inspect.getdoc(function)
         self.signature = ""
+
+    def work_out_form(self) -> str:
+        """Work out `form`, at the first call: decorators have set all by then."""
+        self.form = ""
+        surrounded = self.resources or not (self.timeout is None is self.cache)
+        if not (self.is_async and not self.joins and not surrounded):
+            return self.form
+        names = {self.event_parameters[0]: "event", self.context_parameter: "context"}
+        # Of the function itself: what one around it takes by position is not known.
+        signature = inspect.signature(self.function, follow_wrapped=False)
+        parameters = list(signature.parameters.values())
+        given = parameters[1:] if self.bound else parameters
+        positional = {
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.POSITIONAL_ONLY,
+        }
+        asked = [p for p in given if p.name in names or p.default is p.empty]
+        if given[: len(asked)] == asked and all(p.kind in positional for p in asked):
+            self.form = ", ".join(names.get(p.name, "") for p in asked)
+        return self.form
 
 
 def read_signature(

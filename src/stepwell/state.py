@@ -6,21 +6,21 @@ What happens to the state is decided in `machine`. What was taken down is a
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from stepwell.calls import WHOLE, Branch, Fanout, StepCall
+from stepwell.calls import WHOLE, Branch, Fanout, StepCall, Workers
 from stepwell.commands import Resume
+from stepwell.diagnosis import Routed
 from stepwell.events import Event
 from stepwell.joins import Join, Place
 from stepwell.plan import Plan
+from stepwell.record import RunRecord
 from stepwell.signature import StepSpec
-from stepwell.waits import Questions, Waits
+from stepwell.waits import Questions, Waits, class_names
 
 __all__ = ["CallLeft", "FanoutLeft", "JoinLeft", "Place", "RunState", "Snapshot"]
 
-_RECENT = 5
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -106,24 +106,46 @@ class Snapshot(NamedTuple):
 class RunState:
     """All that is known about one run."""
 
+    __slots__ = (
+        "_clock_since",
+        "_clock_timer",
+        "_clock_used",
+        "_delayed",
+        "_joins",
+        "_last_silent",
+        "_next_call",
+        "_next_timer",
+        "_questions",
+        "_recent",
+        "_resuming",
+        "_root",
+        "_waits",
+        "_workers",
+        "calls",
+        "left",
+        "over",
+        "plan",
+        "record",
+        "status",
+        "timeout",
+        "wall",
+    )
+
     def __init__(self, plan: Plan, timeout: float | None) -> None:
         self.plan = plan
         self.timeout = timeout
+        self.record = RunRecord()
         self.status = "running"
         self.over = False
         # What was left when a run ended without a result.
         self.left: Snapshot | None = None
         # The time of day at second 0 of the run, in epoch seconds.
         self.wall = 0.0
-        # Calls that run, that wait for their retry delay, that are to be stopped.
+        # Calls that run, and those that wait for their retry delay, until when.
         self.calls: dict[int, StepCall] = {}
         self._delayed: dict[int, tuple[StepCall, float]] = {}
-        self._stopping: set[int] = set()
-        n = len(plan.steps)
-        self._busy = [0] * n
-        self._ran = [0] * n
-        self._free: list[list[int]] = [[] for _ in range(n)]
-        self._queues: list[deque[StepCall]] = [deque() for _ in range(n)]
+        # By the step's index; made when the step is first needed.
+        self._workers: list[Workers | None] = [None] * len(plan.steps)
         # What `collect_events` keeps, and what else waits for others in no list.
         self._joins: dict[tuple[int, str], list[Join]] = {}
         self._root = Fanout(0, None, None)
@@ -135,15 +157,49 @@ class RunState:
         self._clock_timer = 0
         self._clock_since: float | None = None
         self._clock_used = 0.0
-        self._recent: deque[tuple[type, tuple[StepSpec, ...], StepSpec | None]] = deque(
-            maxlen=_RECENT
-        )
-        self._last_silent: tuple[str, str] | None = None
+        # The last events that were not just handed to one step: the number of the next
+        # call then, class, takers, and the step that sent it. Cut from time to time.
+        self._recent: list[Routed] = []
+        # The last call that returned None.
+        self._last_silent: StepCall | None = None
+
+    def _workers_of(self, spec: StepSpec) -> Workers:
+        """The workers of a step."""
+        found = self._workers[spec.index]
+        if found is None:
+            found = self._workers[spec.index] = Workers(spec)
+        return found
+
+    def _queued(self) -> list[StepCall]:
+        """The calls that wait for a worker."""
+        there = [w.queue for w in self._workers if w is not None and w.queue]
+        return [call for queue in there for call in queue]
+
+    def _ran(self) -> list[int]:
+        """How often each step has begun, by its index."""
+        return [0 if w is None else w.ran for w in self._workers]
 
     @property
     def running_steps(self) -> list[str]:
         """Names of the steps that have calls running, in the order declared."""
-        return [s.name for s in self.plan.steps if self._busy[s.index]]
+        return [w.spec.name for w in self._workers if w is not None and w.busy]
+
+    def awaits(self, event: Event) -> bool:
+        """Whether a call waits for an event like this one, or will when it resumes."""
+        waits = self._waits
+        if waits.fitting(event) is not None:
+            return True
+        if self.status == "queued" and self.left is not None:
+            names = class_names(type(event))
+            calls = self.left.calls
+            return any(name in call.awaited for call in calls for name in names)
+        return bool(waits.again) and bool(waits.awaited_again(event))
+
+    def takes(self, event: Event) -> bool:
+        """Whether a step accepts an event, waits for it, or has asked for it."""
+        route = self.plan.route(type(event))
+        asked = route.answers and self._questions.open > 0
+        return bool(route.takers) or asked or self.awaits(event)
 
     def snapshot(self, at: float) -> Snapshot:
         """What is left to do at `at` seconds of the run."""
@@ -155,7 +211,8 @@ class RunState:
         if self._clock_since is not None:
             used += at - self._clock_since
         begun = self._begun()
-        visits = {s.name: self._ran[s.index] for s in self.plan.steps}
+        ran = self._ran()
+        visits = {s.name: ran[s.index] for s in self.plan.steps}
         for call in begun:
             visits[call.spec.name] -= call.attempt == 1  # it will be counted again
         joins = [join for joins in self._joins.values() for join in joins]
@@ -183,7 +240,7 @@ class RunState:
         """The calls that run or wait, without those that are being stopped."""
         begun = [*self.calls.values(), *(w.call for w in self._waits.open.values())]
         begun += [call for call, _ in self._resuming.values()]
-        return [c for c in dict.fromkeys(begun) if c.call_id not in self._stopping]
+        return [call for call in dict.fromkeys(begun) if not call.stopping]
 
     def _calls_left(self, at: float, begun: list[StepCall]) -> list[CallLeft]:
         awaited = self._waits.awaited_by_call()
@@ -193,11 +250,10 @@ class RunState:
             return _call_left(call, at, self.wall, names, running, delay)
 
         found = [left(call, True) for call in begun]
-        for queue in self._queues:
-            for call in queue:
-                if call.call_id not in self._resuming:
-                    # One that begins again, and has not yet, stays one that does.
-                    found.append(left(call, call.begins_again))
+        for call in self._queued():
+            if call.call_id not in self._resuming:
+                # One that begins again, and has not yet, stays one that does.
+                found.append(left(call, call.past.begins_again))
         for call, due in self._delayed.values():
             found.append(left(call, False, max(0.0, due - at)))
         return sorted(found, key=lambda call: call.call_id)
@@ -206,7 +262,7 @@ class RunState:
         """The lists that work goes on in, outer ones first, and the run as a whole."""
         branches = [call.branch for call in self.calls.values()]
         branches += [wait.call.branch for wait in self._waits.open.values()]
-        branches += [call.branch for queue in self._queues for call in queue]
+        branches += [call.branch for call in self._queued()]
         branches += [call.branch for call, _ in self._delayed.values()]
         found: dict[Fanout, None] = {}
         for branch in branches:
@@ -276,7 +332,7 @@ class RunState:
         self._questions.ever = left.asked
         self._questions.open = left.open_questions
         for step in self.plan.steps:
-            self._ran[step.index] = left.visits.get(step.name, 0)
+            self._workers_of(step).ran = left.visits.get(step.name, 0)
         self._clock_used = left.elapsed
         self._next_call = left.next_call
         todo: list[tuple[StepCall, float | None]] = []
@@ -284,20 +340,20 @@ class RunState:
             branch = branch_at(given.place)
             call = StepCall(
                 given.call_id,
-                by_name[given.step],
+                self._workers_of(by_name[given.step]),
                 given.event,
                 given.caused_by,
                 branch,
                 given.recoveries,
             )
-            # What is delayed is counted when its time has come.
-            call.attempt = given.attempt - (given.delay is not None)
-            call.taken = given.taken
-            call.answers = given.answers
-            call.last_error = given.last_error
-            call.last_failed = (given.last_failed or 0.0) - self.wall
+            call.attempt = given.attempt
             call.first_started = at - given.spent
-            call.begins_again = given.running or given.attempt > 1
+            past = call.own_past()
+            past.taken = given.taken
+            past.answers = given.answers
+            past.last_error = given.last_error
+            past.last_failed = (given.last_failed or 0.0) - self.wall
+            past.begins_again = given.running or given.attempt > 1
             self._waits.begin_again(call, given.awaited)
             if branch is not None:
                 branch.fanout.alive += 1
@@ -313,22 +369,22 @@ def _call_left(
     running: bool,
     delay: float | None,
 ) -> CallLeft:
-    delayed = delay is not None
-    begun = running or delayed
+    begun = running or delay is not None
+    past = call.past
     return CallLeft(
         step=call.spec.name,
         event=call.event,
-        attempt=call.attempt + delayed,
+        attempt=call.attempt,
         call_id=call.call_id,
         caused_by=call.caused_by,
         place=call.branch.place if call.branch else None,
         recoveries=dict(call.recoveries),
-        taken=call.taken,
+        taken=past.taken,
         delay=delay,
         spent=at - call.first_started if begun else 0.0,
-        last_error=call.last_error,
-        last_failed=wall + call.last_failed if call.last_error else None,
-        answers=call.answers,
+        last_error=past.last_error,
+        last_failed=wall + past.last_failed if past.last_error else None,
+        answers=past.answers,
         awaited=awaited,
         running=running,
     )

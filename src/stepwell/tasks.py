@@ -18,7 +18,7 @@ from stepwell.executors import Executor
 
 __all__ = ["Ended", "Tasks"]
 
-Ended = Callable[[StepCall, Any, BaseException | None], None]
+Ended = Callable[[StepCall, Any, BaseException | None, float], None]
 
 
 class Tasks:
@@ -29,8 +29,9 @@ class Tasks:
         instance: The workflow, given to steps as `self`.
         executor: Performs the bodies of steps.
         bodies: Performs those that ask for more than their event.
-        ended: Called with each call that ended, what it returned, and what it raised:
-            a `CancelledError` where it was cancelled.
+        clock: Tells the time, in seconds.
+        ended: Called with each call that ended, what it returned, what it raised (a
+            `CancelledError` where it was cancelled), and the time.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Tasks:
         instance: object,
         executor: Executor,
         bodies: Bodies,
+        clock: Callable[[], float],
         ended: Ended,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -46,6 +48,7 @@ class Tasks:
         self._instance = instance
         self._executor = executor
         self._bodies = bodies
+        self._clock = clock
         self._ended = ended
         # Every call starts from the context variables of whoever started the run.
         self._variables = contextvars.copy_context()
@@ -78,14 +81,20 @@ class Tasks:
         # its first step never enters its body.
         task.add_done_callback(self._on_done, context=self._variables)
 
+    def kick(self) -> None:
+        """Nothing: a task begins by itself."""
+
     def _on_done(self, task: asyncio.Future[Any]) -> None:
         call = self._tasks.pop(task)
         if task.cancelled():
-            self._ended(call, None, asyncio.CancelledError())
+            self._ended(call, None, asyncio.CancelledError(), self._clock())
         elif (error := task.exception()) is not None:
-            self._ended(call, None, error)
+            self._ended(call, None, error, self._clock())
         else:
-            self._ended(call, task.result(), None)
+            self._ended(call, task.result(), None, self._clock())
+
+    def catch_up(self) -> None:
+        """Nothing: ends are reported as they come about."""
 
     def stop(self, call: StepCall) -> None:
         """Cancel a call; its end is reported as any other."""
@@ -105,3 +114,6 @@ class Tasks:
             task.remove_done_callback(self._on_done)
         self._tasks.clear()
         return names
+
+    def let_go(self) -> None:
+        """Nothing: what it holds goes with the run."""

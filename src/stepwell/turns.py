@@ -21,6 +21,18 @@ __all__ = ["Turns", "keep_name", "name_for"]
 
 _Waiting = tuple[Run, Callable[[], None]]
 _numbers = itertools.count(1)
+# Tells the runs of one process from those of others, in a journal that all write to.
+_process = ""
+
+
+def _name_process() -> None:
+    global _process
+    _process = os.urandom(6).hex()
+
+
+_name_process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_name_process)
 _named: WeakValueDictionary[str, Run] = WeakValueDictionary()
 
 
@@ -31,7 +43,7 @@ def name_for(run_id: str | None, workflow: str) -> str:
         WorkflowRuntimeError: A run of that name is going on.
     """
     if run_id is None:
-        return f"{workflow}-{next(_numbers)}-{os.urandom(4).hex()}"
+        return f"{workflow}-{next(_numbers)}-{_process}"
     other = _named.get(run_id)
     if other is not None and not other.is_over:
         raise WorkflowRuntimeError(

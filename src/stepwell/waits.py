@@ -5,8 +5,7 @@ Plain data that `machine` keeps and changes; nothing here decides.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping, MutableSequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stepwell.calls import StepCall
@@ -74,7 +73,7 @@ class _Again:
 
     def __init__(self, call: StepCall, awaited: Iterable[str]) -> None:
         self.call = call
-        self.unread = list(call.answers)
+        self.unread = list(call.past.answers)
         self.awaited = list(awaited)
 
 
@@ -85,16 +84,21 @@ class Waits:
         open: The waits by their number, in the order in which they began.
         early: Answers that came before anybody waited for them.
         again: By number, the calls that begin again after they had waited.
+        any: Whether there is any of `open` or `again`.
     """
 
+    __slots__ = ("_waits_of_call", "again", "any", "early", "open")
+
     def __init__(self) -> None:
+        self.any = False
         self.open: dict[int, Wait] = {}
-        self.early: deque[Event] = deque(maxlen=_EARLY)
+        self.early: list[Event] = []
         self.again: dict[int, _Again] = {}
         self._waits_of_call: dict[int, int] = {}
 
     def add(self, wait: Wait) -> None:
         """Note that a wait has begun."""
+        self.any = True
         self.open[wait.wait_id] = wait
         call_id = wait.call.call_id
         self._waits_of_call[call_id] = self._waits_of_call.get(call_id, 0) + 1
@@ -102,6 +106,7 @@ class Waits:
     def remove(self, wait: Wait) -> bool:
         """Note that a wait is over; True says that its call waits no longer."""
         del self.open[wait.wait_id]
+        self.any = bool(self.open or self.again)
         call_id = wait.call.call_id
         left = self._waits_of_call[call_id] - 1
         if left:
@@ -122,14 +127,25 @@ class Waits:
         """The wait that a timer ends."""
         return next((w for w in self.open.values() if w.timer == timer), None)
 
+    def keep(self, event: Event) -> None:
+        """Keep an answer for whoever will wait for it."""
+        self.early.append(event)
+        del self.early[:-_EARLY]
+
     def take_early(self, wait: Wait) -> Event | None:
         """An answer that came before the wait began; it is no longer kept."""
         return _take(self.early, wait)
 
     def begin_again(self, call: StepCall, awaited: Iterable[str] = ()) -> None:
         """Note that a call starts from the top, with the answers it has got."""
-        if call.answers or awaited:
+        if call.past.answers or awaited:
             self.again[call.call_id] = _Again(call, awaited)
+            self.any = True
+
+    def forget(self, call_id: int) -> None:
+        """Note that a call which began again has come to its end."""
+        self.again.pop(call_id, None)
+        self.any = bool(self.open or self.again)
 
     def take_unread(self, wait: Wait) -> Event | None:
         """What a call that begins again was answered before, if it was."""
@@ -165,6 +181,7 @@ class Waits:
 
     def clear(self) -> None:
         """Forget everything."""
+        self.any = False
         self.open.clear()
         self.early.clear()
         self.again.clear()
@@ -179,7 +196,7 @@ def class_names(kind: type) -> tuple[str, str]:
     )
 
 
-def _take(kept: MutableSequence[Event], wait: Wait) -> Event | None:
+def _take(kept: list[Event], wait: Wait) -> Event | None:
     """The first event that ends a wait; it is no longer kept."""
     for index, event in enumerate(kept):
         if wait.fits(event):

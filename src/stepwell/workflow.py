@@ -433,6 +433,7 @@ class Workflow(metaclass=WorkflowMeta):
                 "script: asyncio.run(main()), or workflow.run_sync(…).",
                 workflow=name,
             ) from None
+        named = run_id is not None
         run_id = name_for(run_id, name)
         machine = Machine(
             plan,
@@ -450,12 +451,13 @@ class Workflow(metaclass=WorkflowMeta):
             verbose=self.__verbose,
         )
         context.attach(run)
-        keep_name(run)
+        if named:
+            keep_name(run)
         if self.__turns is None:
             run.start(event, left)
         elif not self.__turns.take(run, lambda: run.start(event, left)):
             run.queue(event, left)
-        return WorkflowHandler(run, self)
+        return WorkflowHandler(run, self, context)
 
     @for_instances
     def run_sync(self, *args: Any, **kwargs: Any) -> Any:

@@ -21,7 +21,6 @@ from stepwell.notebook import DrawingError, diagram, draw, graphviz, to_dot, to_
 from stepwell.notebook.diagram import Diagram
 from stepwell.notebook.layout import place
 
-
 # In CI a missing program is a failure: what is not run there is run nowhere.
 needs_dot = pytest.mark.skipif(
     not shutil.which("dot") and "CI" not in os.environ,

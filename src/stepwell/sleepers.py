@@ -1,0 +1,58 @@
+"""Those who sleep until something is there, on whichever event loop each of them is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+__all__ = ["Sleepers"]
+
+
+class Sleepers:
+    """Tasks that are woken together.
+
+    They may be on several event loops, in several threads; `wake` may be called
+    from any.
+
+    Attributes:
+        any: Whether there may be some.
+    """
+
+    __slots__ = ("_beds", "any")
+
+    def __init__(self) -> None:
+        self._beds: list[asyncio.Future[None]] | None = None
+        self.any = False
+
+    async def sleep(self, unless: Callable[[], bool]) -> None:
+        """Sleep until the next `wake`, unless what is waited for is there already."""
+        bed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        beds = self._beds
+        if beds is None:
+            self._beds = [bed]
+        else:
+            beds.append(bed)
+        self.any = True
+        # Looked at after lying down: whoever wakes may do so from another thread.
+        if not unless():
+            await bed
+
+    def wake(self) -> None:
+        """Wake all who sleep now."""
+        self.any = False
+        beds, self._beds = self._beds, None
+        try:
+            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        for bed in beds or ():
+            loop = bed.get_loop()
+            if loop is here:
+                _release(bed)
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(_release, bed)
+
+
+def _release(bed: asyncio.Future[None]) -> None:
+    if not bed.done():
+        bed.set_result(None)

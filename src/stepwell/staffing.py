@@ -1,0 +1,224 @@
+"""Who works: calls begin when a worker is free; the run's clock, and its end.
+
+Between `state`, where all that is known about a run is held, and `routing`, which
+says where events go. As there, no await, no clock, no I/O: what is to be done is put
+into `_out`, for `cycle` to carry out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stepwell.calls import Branch, Fanout, StepCall, Workers
+from stepwell.commands import Command, DropTimer, Ended, Resume, WakeAt
+from stepwell.diagnosis import too_many_visits
+from stepwell.events import Event, StopEvent, WorkflowFailedEvent
+from stepwell.plan import Plan
+from stepwell.signature import StepSpec
+from stepwell.state import RunState
+from stepwell.waits import Wait
+
+__all__ = ["Staffing"]
+
+# After how many calls the record is made to forget what is too much.
+_TRIMMED_AFTER = 256
+
+
+class Staffing(RunState):
+    """Gives workers to calls, keeps the clock, and ends the run."""
+
+    __slots__ = ("_out", "_start")
+
+    def __init__(self, plan: Plan, timeout: float | None) -> None:
+        super().__init__(plan, timeout)
+        # What is to be done about a fact, and where calls that begin are put: among
+        # that, or straight where they are performed.
+        self._out: list[Command] = []
+        self._start: Callable[[StepCall], object] | None = None
+
+    def _offer(
+        self,
+        at: float,
+        spec: StepSpec,
+        event: Any,
+        cause: int | None,
+        branch: Branch | None,
+        recoveries: Mapping[str, int],
+    ) -> None:
+        """Make a call of a step, and begin it or have it wait for a worker."""
+        if self.over:
+            return  # a call before it went round too often
+        if branch is not None:
+            if branch.is_cut():
+                return
+            branch.fanout.alive += 1
+        workers = self._workers[spec.index] or self._workers_of(spec)
+        number = self._next_call
+        self._next_call = number + 1
+        call = StepCall(number, workers, event, cause, branch, recoveries)
+        # As in `_admit`, written out: this happens for every call.
+        record = self.record
+        record.calls.append(call)
+        if not number % _TRIMMED_AFTER:
+            record.trim()
+        if workers.busy < spec.num_workers:
+            self._begin(at, call)
+        else:
+            call.offered, call.status = at, "queued"
+            marks = record.marks
+            marks.append(call)
+            marks.append("queued")
+            queue = workers.queue
+            if queue is None:
+                queue = workers.queue = deque()
+            queue.append(call)
+
+    def _admit(self, at: float, call: StepCall) -> None:
+        """Begin a call that was made before, or have it wait for a worker."""
+        if self.over:
+            return
+        self.record.add(call)
+        workers = call.workers
+        if workers.busy < call.spec.num_workers:
+            self._begin(at, call)
+        else:
+            workers.enqueue(call)
+            self.record.write_queued(call, at)
+
+    def _begin(self, at: float, call: StepCall) -> None:
+        workers = call.workers
+        # As in `_occupy`, written out.
+        if self.status == "waiting":
+            self._resume(at)
+        free, busy = workers.free, workers.busy
+        call.worker = free.pop() if free else busy
+        workers.busy = busy + 1
+        self.calls[call.call_id] = call
+        call.started, call.status = at, "running"
+        marks = self.record.marks
+        marks.append(call)
+        marks.append("running")
+        if call.attempt == 1:
+            call.first_started = at
+            workers.ran += 1
+            limit = workers.spec.max_visits
+            if limit is not None and workers.ran > limit:
+                return self._fail(at, call, too_many_visits(self.plan, call))
+        if self._start is not None:
+            self._start(call)
+        else:
+            self._out.append(call)
+
+    def _release(self, at: float, call: StepCall) -> None:
+        """Let others have the worker of a call."""
+        workers = call.workers
+        busy = workers.busy = workers.busy - 1
+        if busy:
+            workers.free.append(call.worker)
+        elif workers.free:
+            workers.free.clear()
+        if workers.queue:
+            self._fill(at, workers)
+
+    def _fill(self, at: float, workers: Workers) -> None:
+        """Begin the calls that wait, as far as there are workers."""
+        queue, limit = workers.queue, workers.spec.num_workers
+        while queue and workers.busy < limit:
+            call = queue.popleft()
+            if self._resuming and call.call_id in self._resuming:
+                self._occupy(at, call)
+                self._out.append(self._resuming.pop(call.call_id)[1])
+            else:
+                self._begin(at, call)
+
+    def _wake_call(self, at: float, wait: Wait, event: Event | None) -> None:
+        """Let a call go on with the event it waited for; None says time is up."""
+        if wait.timer:
+            self._out.append(DropTimer(wait.timer))
+        call, resume = wait.call, Resume(wait.wait_id, event)
+        if event is not None:
+            past = call.own_past()
+            past.answers = (*past.answers, event)
+        if not self._waits.remove(wait):
+            self._out.append(resume)
+        elif call.workers.busy < call.spec.num_workers:
+            self._occupy(at, call)
+            self._out.append(resume)
+        else:
+            self._resuming[call.call_id] = (call, resume)
+            call.workers.enqueue(call, first=True)
+
+    def _occupy(self, at: float, call: StepCall) -> None:
+        """Give a call a worker and count it among the running ones."""
+        if self.status == "waiting":
+            self._resume(at)
+        workers = call.workers
+        free = workers.free
+        call.worker = free.pop() if free else workers.busy
+        workers.busy += 1
+        self.calls[call.call_id] = call
+
+    # -- the end ---------------------------------------------------------------
+
+    def _fail(self, at: float, call: StepCall, error: BaseException) -> None:
+        self.record.write_ended(call, at, "failed", error=error)
+        stop = WorkflowFailedEvent(
+            step_name=call.spec.name,
+            exception=error,
+            attempts=call.attempt,
+            elapsed_seconds=at - call.first_started,
+        )
+        self.calls[call.call_id] = call  # it is among what is left to do
+        self._end(at, stop, error, "failed")
+        call.let_go()
+
+    def _end(
+        self, at: float, stop: StopEvent, error: BaseException | None, status: str
+    ) -> None:
+        if error is not None:
+            # Only a run that had begun and that somebody stopped is one to go on with.
+            left = self.snapshot(at)
+            resumable = left.is_running and status == "cancelled"
+            self.left = left._replace(is_running=resumable)
+        self.over = True
+        self.status = status
+        self.calls.clear()
+        for workers in self._workers:
+            if workers is not None and workers.queue:
+                workers.queue.clear()
+        self._resuming.clear()
+        self._recent.clear()
+        self._delayed.clear()
+        self._joins.clear()
+        self._waits.clear()
+        self._root = Fanout(0, None, None)
+        self._out.append(Ended(stop, error, status))
+
+    # -- the clock -------------------------------------------------------------
+
+    def _wake(self, at: float) -> int:
+        timer = self._next_timer
+        self._next_timer += 1
+        self._out.append(WakeAt(at, timer))
+        return timer
+
+    def _start_clock(self, at: float) -> None:
+        self._clock_since = at
+        if self.timeout is not None:
+            self._clock_timer = self._wake(at + self.timeout - self._clock_used)
+
+    def _stop_clock(self, at: float) -> None:
+        if self._clock_since is not None:
+            self._clock_used += at - self._clock_since
+            self._clock_since = None
+            if self._clock_timer:
+                self._out.append(DropTimer(self._clock_timer))
+                self._clock_timer = 0
+
+    def _resume(self, at: float) -> None:
+        if self.status == "waiting":
+            self.status = "running"
+        if self._clock_since is None:
+            self._start_clock(at)
