@@ -100,6 +100,11 @@ class Fanout:
             self.served = (*self.served, spec.index)
             self.cut = self.cut or spec.collect.cancel_rest
 
+    def clear(self) -> None:
+        """Forget all that it holds."""
+        self.gathered.clear()
+        self.joins.clear()
+
     def hand_out(self, spec: StepSpec) -> list[Event]:
         """What was gathered for a step: in the list's order, or as it came."""
         self.serve(spec)
@@ -151,7 +156,7 @@ class Workers:
         spec: The step.
         busy: How many are at work.
         free: Numbers of those who are not, among the numbers given out so far;
-            empty while none is at work.
+            none while nobody is at work.
         queue: Calls that wait, in order; None while there never was one.
         ran: How often the step has begun; attempts after the first do not count.
     """
@@ -161,7 +166,7 @@ class Workers:
     def __init__(self, spec: StepSpec) -> None:
         self.spec = spec
         self.busy = 0
-        self.free: list[int] = []
+        self.free: list[int] | None = None
         self.queue: deque[StepCall] | None = None
         self.ran = 0
 
@@ -208,45 +213,40 @@ NO_PAST = Past()
 class StepCall:
     """One attempt at running a step: made when offered, run when a worker is free.
 
-    While it is going on it holds what it works on; when it has ended, only what
-    the run's record tells of it.
+    What is to be known of it after its end is in the run's record.
 
     Attributes:
         call_id: Number of the call within its run, from 1; all attempts share it.
         spec: The step.
         workers: The step's workers in this run.
         event: The event that started it; a list for a step that takes a list, a
-            tuple for one that takes several events. None after its end.
+            tuple for one that takes several events.
         worker: Number of the worker, from 0; -1 while the call is queued.
         attempt: Which attempt it is, from 1.
-        first_started: When the first attempt began, in seconds of the run.
         caused_by: The call that sent the event, None where it came from outside.
         branch: Where the event stands in a returned list, if in any.
         past: What else it has got, and what came before; `NO_PAST` where nothing did.
         recoveries: How often `@catch_error` steps have helped on the way here.
         stopping: Whether it was told to stop, and has not come to its end.
         task: The asyncio task that performs it, while one does.
-        status: new, queued, running; at the end done, failed, cancelled, retrying.
-        offered: When it was queued, in seconds of the run.
+        status: new, queued, running, or over.
+        offered: When it was queued, in seconds of the run; None if it never was.
         started: When it began, in seconds of the run; None before.
-        ended: When it ended, in seconds of the run; None before.
-        outputs: Classes of the events it returned.
-        error: What it raised, as `Class: message`.
+        first_started: When the first attempt began, in seconds of the run.
+        queued_as, begun_as: What number these have among all that the record tells.
     """
 
     __slots__ = (
-        "_input",
         "attempt",
+        "begun_as",
         "branch",
         "call_id",
         "caused_by",
-        "ended",
-        "error",
         "event",
         "first_started",
         "offered",
-        "outputs",
         "past",
+        "queued_as",
         "recoveries",
         "spec",
         "started",
@@ -256,10 +256,8 @@ class StepCall:
         "worker",
         "workers",
     )
-    # Set with what they belong to: the end, the beginning, the queue.
-    _input: type | str
+    # Set when it begins.
     first_started: float
-    offered: float
 
     def __init__(
         self,
@@ -283,10 +281,9 @@ class StepCall:
         self.stopping = False
         self.task: asyncio.Task[Any] | None = None
         self.status = "new"
+        self.offered: float | None = None
         self.started: float | None = None
-        self.ended: float | None = None
-        self.outputs: tuple[type[Event], ...] = ()
-        self.error: str | None = None
+        self.queued_as = self.begun_as = 0
 
     def own_past(self) -> Past:
         """Its past, to be added to."""
@@ -311,27 +308,10 @@ class StepCall:
         past.last_error, past.last_failed = error, failed
         return following
 
-    def let_go(self) -> None:
-        """At the end, hold no longer what it worked on."""
-        self._input = self.event_name if self.spec.joins else type(self.event)
-        self.event = self.branch = None
-        self.past = NO_PAST
-
-    @property
-    def kind(self) -> type[Event] | None:
-        """Class of the event; None for a call that got several."""
-        if self.spec.joins:
-            return None
-        kind = self._input if self.event is None else type(self.event)
-        return None if isinstance(kind, str) else kind
-
     @property
     def event_name(self) -> str:
         """Class name of the event; of several, as in `list[A]` or `A + B`."""
         event = self.event
-        if event is None:
-            kept: type | str = self._input
-            return kept if isinstance(kept, str) else kept.__name__
         if not self.spec.joins:
             return type(event).__name__
         if isinstance(event, list):

@@ -26,6 +26,7 @@ from stepwell.events import Event, StartEvent
 from stepwell.steps import spec_of
 
 __all__ = [
+    "MEANT",
     "ClassBody",
     "argument_error",
     "check_arguments",
@@ -257,6 +258,8 @@ _MEANT: dict[str, tuple[type, str]] = {
     "event": (StartEvent, "start_event"),
     "start": (StartEvent, "start_event"),
 }
+# Fields of these names may be meant as something else.
+MEANT = frozenset(_MEANT)
 _OF_CONTEXT = ("write_event_to_stream", "collect_events", "wait_for_event", "store")
 _OF_HANDLER = ("stream_events", "cancel_run", "result", "is_done")
 _OF_OTHERS = ("invoke", "ainvoke", "arun", "execute", "kickoff", "start")

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stepwell.attempts import add_note, failed
 from stepwell.bodies import Bodies
 from stepwell.calls import StepCall
+from stepwell.children import Children
 from stepwell.commands import (
     Command,
     DropTimer,
@@ -77,6 +78,7 @@ class Cycle:
         "_began",
         "_bodies",
         "_chatter",
+        "_children",
         "_clock",
         "_early",
         "_ending",
@@ -86,6 +88,7 @@ class Cycle:
         "_tasks",
         "_thread",
         "_timers",
+        "_unended",
         "_watcher",
         "ended_at",
         "finished",
@@ -120,12 +123,14 @@ class Cycle:
         self.finished = Sleepers()
         self.status_at_end: str | None = None
         self.ended_at: float | None = None
-        self.unstoppable: list[str] = []
+        self.unstoppable: Sequence[str] = ()
         self._bodies = Bodies(executor, resources, machine.plan.name)
         # Called after each fact, for a run that is the child of another.
         self._watcher: Callable[[], None] | None = None
         # What came from outside while the run waits for its turn.
         self._early: list[Callable[[], None]] | None = []
+        # The workflows that steps run inside this run; made when there are some.
+        self._children: Children | None = None
         self._chatter = Chatter(machine.record) if verbose else None
         self._thread = threading.get_ident()
         # The loop's own, that of a test perhaps; the usual one without its detour.
@@ -134,7 +139,7 @@ class Cycle:
         self._began = self._clock()
         self.wall = 0.0
         self._tasks = DRIVER(
-            ctx, instance, executor, self._bodies, self._clock, self._on_ended
+            loop, ctx, instance, executor, self._bodies, self._clock, self._on_ended
         )
         self._next_wait = 1
         self._answers: dict[int, asyncio.Future[Event | None]] = {}
@@ -145,7 +150,9 @@ class Cycle:
             self._ledger = Ledger(journal, run_id, name, self._carry_out, self._abort)
         else:
             machine.start_by(self._tasks.start)
+        # How the run ended, and how many calls are still to come to their end then.
         self._ending: Ended | None = None
+        self._unended = 0
         self._grace: asyncio.TimerHandle | None = None
 
     @property
@@ -259,8 +266,8 @@ class Cycle:
         stopped = isinstance(error, asyncio.CancelledError)
         status = "done" if error is None else "cancelled"
         self.record.write_ended(call, now, status, error=None if stopped else error)
-        call.let_go()
-        if not self._tasks:
+        self._unended -= 1
+        if not self._unended:
             self._finish()
 
     def _set_timer(self, command: WakeAt, at: float = 0.0) -> None:
@@ -291,10 +298,12 @@ class Cycle:
         for handle in self._timers.values():
             handle.cancel()
         self._timers.clear()
-        self._tasks.stop_all()
-        if not self._tasks:
+        self._unended = len(self._tasks)
+        if not self._unended:
+            self._tasks.clear()
             return self._finish()
         self._grace = self.loop.call_later(GRACE, self._give_up)
+        self._tasks.stop_all()
 
     def _give_up(self) -> None:
         self.unstoppable = self._tasks.abandon()

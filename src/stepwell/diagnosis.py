@@ -20,6 +20,7 @@ from stepwell.events import Event
 from stepwell.graph import accepts
 from stepwell.joins import Join
 from stepwell.plan import Plan
+from stepwell.record import CallRecord
 from stepwell.signature import StepSpec
 
 __all__ = [
@@ -37,8 +38,6 @@ __all__ = [
 
 # Of how many of the last events a stalled run tells.
 RECENT = 5
-# Among so many of the last calls is looked for these and for their senders.
-_MANY_CALLS = 100
 # An event that was not just handed to one step: the number of the next call then, its
 # class, the steps that took it, and the one that sent it.
 Routed = tuple[int, type[Event], tuple[StepSpec, ...], StepSpec | None]
@@ -78,26 +77,26 @@ def diagnose(
 
 
 def last_events(
-    plan: Plan, routed: Iterable[Routed], calls: Sequence[StepCall]
+    plan: Plan, routed: Iterable[Routed], record: Iterable[CallRecord]
 ) -> list[tuple[str, tuple[str, ...], str | None]]:
     """The last events routed, as `diagnose` takes them.
 
     Args:
         plan: The workflow.
         routed: Those that were not just handed to one step.
-        calls: The calls of the run, of which one says where each other event went.
+        record: The calls of the run, of which one says where each other event went.
     """
     found: list[tuple[int, str, tuple[str, ...], str | None]] = [
         (before, kind.__name__, tuple(s.name for s in to), came.name if came else None)
         for before, kind, to, came in routed
     ]
-    recent = {call.call_id: call for call in calls[-_MANY_CALLS:]}
-    for call in recent.values():
-        kind = call.kind
-        if kind is not None and plan.route(kind).only:
-            cause = recent.get(call.caused_by or 0)
-            sender = cause.spec.name if cause else None
-            found.append((call.call_id, kind.__name__, (call.spec.name,), sender))
+    calls = {call.call_id: call for call in record}
+    only = {kind.__name__ for kind, route in plan.routes.items() if route.only}
+    for call in calls.values():
+        if call.input in only:
+            cause = calls.get(call.caused_by or 0)
+            sender = cause.step if cause else None
+            found.append((call.call_id, call.input, (call.step,), sender))
     found.sort(key=lambda event: event[0])
     return [(name, to, came) for _, name, to, came in found[-RECENT:]]
 

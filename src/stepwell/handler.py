@@ -90,29 +90,38 @@ class WorkflowHandler:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         """Wait for the result."""
-        outcome = self._outcome()
-        if _presenter is None or current_call.get() is not None:
-            return outcome.__await__()
-        return _presenter(self, outcome).__await__()
+        if _presenter is not None and current_call.get() is None:
+            return _presenter(self, self._outcome()).__await__()
+        return self._wait_for_result()
 
     async def _outcome(self) -> Any:
         return _value(await self.stop_event_result())
 
     async def stop_event_result(self) -> StopEvent:
         """Wait for the stop event itself, plain or not; raises as awaiting does."""
+        return await _Waiting(self._wait())
+
+    def _wait_for_result(self) -> Generator[Any, Any, Any]:
+        return _value((yield from self._wait()))
+
+    def _wait(self) -> Generator[Any, Any, StopEvent]:
+        # A generator and no coroutine, as is what it waits for: each layer of those
+        # has a price, and thousands may wait for runs at once.
         run = self._run
         self._waiters += 1
         if run.status == "waiting":
             self._warn_if_alone()
         try:
-            # Not the future itself: it is the run's, not this waiter's to cancel.
+            # Not the outcome itself: it is the run's, not this waiter's to cancel.
             while not run.outcome.done():
-                await run.finished.sleep(run.outcome.done)
+                bed = run.finished.bed()
+                if not run.outcome.done():
+                    yield from bed
             return run.outcome.result()
         except asyncio.CancelledError:
             if self._waiters == 1 and not run.is_over:
                 run.cancel("the task that awaited it was cancelled")
-                await asyncio.wait([run.outcome], timeout=2 * GRACE)
+                yield from asyncio.wait([run.outcome], timeout=2 * GRACE).__await__()
                 if run.outcome.done():
                     run.outcome.exception()
             raise
@@ -304,6 +313,16 @@ def _deprecated(old: str, new: str) -> None:
 
 def _value(stop: StopEvent) -> Any:
     return stop.result if type(stop) is StopEvent else stop
+
+
+class _Waiting:
+    """A generator of the steps of waiting, to be awaited."""
+
+    def __init__(self, steps: Generator[Any, Any, StopEvent]) -> None:
+        self._steps = steps
+
+    def __await__(self) -> Generator[Any, Any, StopEvent]:
+        return self._steps
 
 
 class _Nothing:

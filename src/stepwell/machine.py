@@ -200,21 +200,19 @@ class Machine(Routing):
         if call.stopping:
             return self._stopped(at, call)
         route = call.spec.passed[0].get(type(value))
-        if route is None and value is not None:
+        if value is not None and (route is None or route.stops):
             return self._take_unusual(at, call, value)
-        call.ended, call.status = at, "done"
-        marks = self.record.marks
-        marks.append(call)
-        marks.append("done")
         if route is not None:
-            call.outputs = route.outputs
+            self.record.write_done(call, at, route.outputs)
             self._route(at, value, route, call, call.branch)
         else:
+            self.record.write_done(call, at)
             self._last_silent = call
         self._depart(at, call)
 
     def _take_unusual(self, at: float, call: StepCall, value: Any) -> None:
         """What a call returned if not a single event of a class that it did before."""
+        # A stop event may be wrong in its value.
         listed = isinstance(value, list)
         events = [e for e in value if e is not None] if listed else [value]
         wrong = self.plan.wrong_return(call, events, listed=listed)
@@ -222,7 +220,8 @@ class Machine(Routing):
             return self._fail(at, call, wrong)
         if not events:
             self._last_silent = call
-        self.record.write_ended(call, at, "done", tuple(map(type, events)))
+        outputs = tuple([type(event).__name__ for event in events])
+        self.record.write_ended(call, at, "done", outputs)
         if listed:
             self._fan_out(at, call, events)
         elif events:
@@ -246,7 +245,6 @@ class Machine(Routing):
         self._waits.begin_again(following)
         self._delay(fact.at + fact.retry_in, following)
         self._release(fact.at, call)
-        call.let_go()
 
     def _on_cancelled(self, fact: CallCancelled) -> None:
         call = self._finished(fact.at, fact.call_id)
@@ -256,7 +254,6 @@ class Machine(Routing):
         self.calls[call.call_id] = call  # it is among what is left to do
         error = cancelled(self.plan, f"step `{call.spec.name}` cancelled itself")
         self._end(fact.at, WorkflowCancelledEvent(), error, "cancelled")
-        call.let_go()
 
     def _finished(self, at: float, call_id: int) -> StepCall:
         """Take a call out of the running ones."""
@@ -350,7 +347,6 @@ class Machine(Routing):
         delayed = self._delayed.pop(fact.timer, None)
         if delayed is not None:
             call = delayed[0]
-            self.record.add(call)
             call.workers.enqueue(call, first=True)
             self._fill(fact.at, call.workers)
             if call.started is None and not self.over:
@@ -403,7 +399,7 @@ class Machine(Routing):
             self.plan,
             joins=[*joins, *self._root.joins.values()],
             ran=self._ran(),
-            last_events=last_events(self.plan, self._recent, self.record.calls),
+            last_events=last_events(self.plan, self._recent, self.record),
             ended_silent=(silent.spec.name, silent.event_name) if silent else None,
         )
         error = WorkflowStalledError(report)
@@ -425,17 +421,18 @@ class Machine(Routing):
             # As in `_release`, written out.
             workers = call.workers
             busy = workers.busy = workers.busy - 1
-            if busy:
+            if not busy:
+                workers.free = None
+            elif workers.free is None:
+                workers.free = [call.worker]
+            else:
                 workers.free.append(call.worker)
-            elif workers.free:
-                workers.free.clear()
             if workers.queue:
                 self._fill(at, workers)
             branch = call.branch
             if branch is not None:
                 self._bring_up(branch, call.recoveries)
                 self._leave(at, branch)
-        call.let_go()
 
     def _stopped(self, at: float, call: StepCall) -> None:
         """A call that was told to stop has come to its end, however it did."""

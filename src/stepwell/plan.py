@@ -46,7 +46,7 @@ class Route:
         answers: Whether it is somebody's answer.
         plain: Whether it only starts steps.
         only: The one step that it starts, where it does no more than that.
-        outputs: The class, as the whole output of a call.
+        outputs: The name of the class, as all that a call has returned.
     """
 
     __slots__ = ("answers", "asks", "only", "outputs", "plain", "stops", "takers")
@@ -60,7 +60,7 @@ class Route:
         self.plain = bool(takers) and not aside
         alone = self.plain and len(takers) == 1 and not takers[0].joins
         self.only = takers[0] if alone else None
-        self.outputs = (kind,)
+        self.outputs = (kind.__name__,)
 
 
 class Plan:
@@ -247,7 +247,11 @@ class Plan:
     ) -> WorkflowRuntimeError | None:
         """The error of a call that returned what its step may not; None if it may."""
         spec = call.spec
+        passed = spec.passed[listed]
         for value in values:
+            known = passed.get(type(value))
+            if known and not (known.stops and about_stop(value)):
+                continue
             where: Any = {
                 "workflow": self.name,
                 "step": spec.name,
@@ -298,8 +302,7 @@ class Plan:
                     + self.nobody_takes(kind),
                     **where,
                 )
-            if not route.stops:  # of those it is the value that may be wrong
-                spec.passed[listed][kind] = route
+            passed[kind] = route
         return None
 
     def start_event(

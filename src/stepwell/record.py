@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
+from itertools import repeat
 from typing import Any
 
 from stepwell.calls import StepCall
@@ -19,12 +19,73 @@ from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event, StepState, StepStateChanged, WorkflowIdleEvent
 from stepwell.sleepers import Sleepers
 
-__all__ = ["CALLS_KEPT", "EVENTS_KEPT", "CallRecord", "RunRecord"]
+__all__ = [
+    "CALLS_KEPT",
+    "EVENTS_KEPT",
+    "CallRecord",
+    "Mark",
+    "Row",
+    "RunRecord",
+    "row_of",
+]
 
 CALLS_KEPT = 3_000
 EVENTS_KEPT = 100_000
+# So many calls are dropped together.
+_SURPLUS = 256
 # Readers of a full stream give the loop back to everybody else this often.
 _BURST = 256
+
+
+# What is kept of a call that has ended: the fields of `CallRecord` in their order; when
+# it was queued; the numbers of its being queued, begun and ended. A tuple of numbers
+# and strings is nothing that garbage collection has to go through again and again.
+Row = tuple[
+    int,
+    str,
+    int,
+    int,
+    str,
+    float | None,
+    float | None,
+    str,
+    tuple[str, ...],
+    int | None,
+    str | None,
+    float | None,
+    int,
+    int,
+    int,
+]
+
+
+def row_of(
+    call: StepCall,
+    status: str | None = None,
+    ended: float | None = None,
+    outputs: tuple[str, ...] = (),
+    error: str | None = None,
+    number: int = 0,
+) -> Row:
+    """What is told of a call: at its end, or as it stands now."""
+    spec = call.spec
+    return (
+        call.call_id,
+        spec.name,
+        call.worker,
+        call.attempt,
+        call.event_name if spec.joins else type(call.event).__name__,
+        call.started,
+        ended,
+        status or call.status,
+        outputs,
+        call.caused_by,
+        error,
+        call.offered,
+        call.queued_as,
+        call.begun_as,
+        number,
+    )
 
 
 class CallRecord:
@@ -58,18 +119,22 @@ class CallRecord:
         "worker",
     )
 
-    def __init__(self, call: StepCall) -> None:
-        self.call_id = call.call_id
-        self.step = call.spec.name
-        self.worker = call.worker
-        self.attempt = call.attempt
-        self.input = call.event_name
-        self.started = call.started
-        self.ended = call.ended
-        self.status = call.status
-        self.outputs = tuple([kind.__name__ for kind in call.outputs])
-        self.caused_by = call.caused_by
-        self.error = call.error
+    def __init__(self, told: StepCall | Row) -> None:
+        if isinstance(told, StepCall):
+            told = row_of(told)
+        (
+            self.call_id,
+            self.step,
+            self.worker,
+            self.attempt,
+            self.input,
+            self.started,
+            self.ended,
+            self.status,
+            self.outputs,
+            self.caused_by,
+            self.error,
+        ) = told[:11]
 
     @property
     def duration(self) -> float | None:
@@ -90,12 +155,17 @@ class CallRecord:
         return f"<CallRecord {call} {self.status}{shown}>"
 
 
+# A change of a call, or an event for those who ask for internal ones: its number, the
+# call or what is kept of it or the event, and what the call had become.
+Mark = tuple[int, StepCall | Row | Event, str]
+
+
 class RunRecord:
     """The story of one run; iterating gives its calls, oldest first.
 
-    Kept are the last `calls_kept` calls (3,000; under 2 MiB) and the last
-    `events_kept` events of the stream (100,000; about 0.5 KB each for small
-    events). `dropped_calls` and `dropped_events` count what was let go.
+    Kept are the last `calls_kept` calls that ended (3,000; under 2 MiB), those that
+    have not, and the last `events_kept` events of the stream (100,000; about 0.5 KB
+    each for small events). `dropped_calls` and `dropped_events` count what was let go.
 
     What calls do is written as it is decided, and so with a journal a moment before
     it is carried out; events, as they are shown.
@@ -108,11 +178,17 @@ class RunRecord:
         "_events",
         "_events_kept",
         "_events_start",
+        "_internal",
         "_kept",
-        "calls",
+        "_open",
+        "listeners",
+        "live",
         "marks",
         "marks_start",
+        "number",
         "readers",
+        "room",
+        "rows",
         "was_read",
         "when_idle",
     )
@@ -120,21 +196,28 @@ class RunRecord:
     def __init__(
         self, *, calls_kept: int = CALLS_KEPT, events_kept: int = EVENTS_KEPT
     ) -> None:
-        # Lists, cut from time to time: a deque alone is larger than a short run. The
-        # machine writes into the first two, for every call. A mark is a change of a
-        # call: in one place the call, in the next its status then; or an event for
-        # those who ask for internal ones, and nothing. Two places, and no pair, since
-        # three objects less for each call are felt in garbage collection.
-        self.calls: list[StepCall] = []
-        self.marks: list[StepCall | Event | str] = []
-        self.marks_start = 0
+        # Lists, cut from time to time: a deque alone is larger than a short run.
+        self.rows: list[Row] = []
+        # Gives the calls that have not ended, while the run goes on.
+        self.live: Callable[[], list[StepCall]] | None = None
+        # Those of them that were there when it ended.
+        self._open: list[StepCall] = []
+        # Counts all that is told: calls being queued, begun and ended, internal events.
+        self.number = 0
         self._kept = calls_kept
+        self.room = calls_kept + _SURPLUS
         self._dropped = 0
         self._events: list[Event] = []
-        # The place in the marks at which each of these events was written.
+        # The number of what was told last when each of these events was written.
         self._before: list[int] = []
         self._events_start = 0
         self._events_kept = events_kept
+        self._internal: list[tuple[int, Event]] = []
+        # What is told while somebody listens to all of it; the story so far is worked
+        # out for those who come later.
+        self.listeners = 0
+        self.marks: list[Mark] = []
+        self.marks_start = 0
         # Those who wait for something to read.
         self.readers = Sleepers()
         self._closed = False
@@ -145,16 +228,24 @@ class RunRecord:
 
     def __iter__(self) -> Iterator[CallRecord]:
         """The calls kept, oldest first."""
-        return iter([CallRecord(call) for call in self.calls[-self._kept :]])
+        return iter([CallRecord(row) for row in self._told()])
 
     def __len__(self) -> int:
         """How many calls are kept."""
-        return min(len(self.calls), self._kept)
+        return min(len(self.rows) + len(self._going_on()), self._kept)
+
+    def _going_on(self) -> list[StepCall]:
+        return self._open if self.live is None else self.live()
+
+    def _told(self) -> list[Row]:
+        rows = self.rows[-self._kept :] + [row_of(call) for call in self._going_on()]
+        # By call and attempt, whichever ended first.
+        return sorted(rows, key=lambda row: (row[0], row[3]))[-self._kept :]
 
     @property
     def dropped_calls(self) -> int:
         """How many calls are no longer kept."""
-        return self._dropped + len(self.calls) - len(self)
+        return self._dropped + max(0, len(self.rows) - self._kept)
 
     @property
     def dropped_events(self) -> int:
@@ -163,19 +254,16 @@ class RunRecord:
 
     def to_rows(self) -> list[dict[str, Any]]:
         """The calls as dictionaries, oldest first: ready for a table."""
-        return [row.to_dict() for row in self]
+        return [call.to_dict() for call in self]
 
     def __repr__(self) -> str:
         """One line for people."""
-        steps = Counter(call.spec.name for call in self.calls[-self._kept :])
+        steps = Counter(row[1] for row in self._told())
         shown = ", ".join(f"{n} {step}" for step, n in steps.items()) or "no calls"
         dropped = f", {self.dropped_calls} older dropped" if self.dropped_calls else ""
         return f"<RunRecord: {shown}{dropped}>"
 
     # -- written by the run --------------------------------------------------
-
-    # What happens to every call the machine writes by itself, into `calls` and
-    # `marks`, and calls `trim` every now and then; these are for what is more seldom.
 
     def write_event(self, event: Event) -> None:
         """Put an event on the stream."""
@@ -183,7 +271,7 @@ class RunRecord:
             return
         events = self._events
         events.append(event)
-        self._before.append(self.marks_start + len(self.marks))
+        self._before.append(self.number)
         if len(events) > self._events_kept:
             surplus = len(events) - self._events_kept * 3 // 4
             del events[:surplus], self._before[:surplus]
@@ -195,54 +283,95 @@ class RunRecord:
         """Put an event on the stream for those who ask for internal ones."""
         if self._closed:
             return
-        self.marks += (event, "")
-        self.trim()
+        number = self.number = self.number + 1
+        self._internal.append((number, event))
+        del self._internal[: -self._kept]
+        if self.listeners:
+            self.mark(number, event, "")
         if self.when_idle is not None and type(event) is WorkflowIdleEvent:
             self.when_idle()
         self.readers.wake()
 
-    def add(self, call: StepCall) -> None:
-        """Keep a call from now on."""
-        self.calls.append(call)
-        self.trim()
-
     def write_queued(self, call: StepCall, at: float) -> None:
         """Note that a call waits for a worker."""
-        call.offered = at
-        call.status = "queued"
-        self.marks += (call, "queued")
+        call.offered, call.status = at, "queued"
+        number = call.queued_as = self.number = self.number + 1
+        if self.listeners:
+            self.mark(number, call, "queued")
+
+    def write_done(
+        self, call: StepCall, at: float, outputs: tuple[str, ...] = ()
+    ) -> None:
+        """As `write_ended` of a call that did what it should: quick, for most do."""
+        number = self.number = self.number + 1
+        spec, rows = call.spec, self.rows
+        # As in `row_of`, written out.
+        row: Row = (
+            call.call_id,
+            spec.name,
+            call.worker,
+            call.attempt,
+            call.event_name if spec.joins else type(call.event).__name__,
+            call.started,
+            at,
+            "done",
+            outputs,
+            call.caused_by,
+            None,
+            call.offered,
+            call.queued_as,
+            call.begun_as,
+            number,
+        )
+        rows.append(row)
+        call.status = "over"
+        if len(rows) > self.room:
+            self._trim()
+        if self.listeners:
+            self.mark(number, row, "done")
 
     def write_ended(
         self,
         call: StepCall,
         at: float,
         status: str,
-        outputs: tuple[type[Event], ...] = (),
+        outputs: tuple[str, ...] = (),
         error: BaseException | None = None,
     ) -> None:
         """Note that an attempt is over; a second end of one call is ignored."""
-        if call.ended is not None or call.status == "new":
+        if call.status == "over":
             return
-        call.ended = at
-        call.status = status
-        call.outputs = outputs
-        if error is not None:
-            call.error = _shown(error)
-        if not self._closed:
-            self.marks += (call, status)
+        shown = None if error is None else _shown(error)
+        number = self.number = self.number + 1
+        rows = self.rows
+        if call.status != "new":
+            rows.append(row_of(call, status, at, outputs, shown, number))
+            if len(rows) > self.room:
+                self._trim()
+            if self.listeners:
+                self.mark(number, rows[-1], status)
+        call.status = "over"
 
-    def trim(self) -> None:
-        """Forget what is not to be kept; to be called every now and then."""
-        surplus = len(self.calls) - self._kept
-        if surplus > 0:
-            del self.calls[:surplus]
-            self._dropped += surplus
-        # Two changes of each call are enough to know it by; three where it waited.
+    def _trim(self) -> None:
+        """Drop the calls that are too many, some together."""
+        surplus = len(self.rows) - self._kept
+        del self.rows[:surplus]
+        self._dropped += surplus
+
+    def mark(self, number: int, what: StepCall | Row | Event, status: str) -> None:
+        """Tell those who listen to all that happens."""
+        if self._closed:
+            return
+        self.marks.append((number, what, status))
         surplus = len(self.marks) - 4 * self._kept
         if surplus > 0:
-            surplus += surplus % 2
-            del self.marks[:surplus]
-            self.marks_start += surplus
+            del self.marks[: surplus + _SURPLUS]
+            self.marks_start += surplus + _SURPLUS
+
+    def part(self) -> None:
+        """Note that the run has ended, and with it all that is to come."""
+        self._open = self._going_on()
+        self.live = None
 
     def close(self, stop: Event) -> None:
         """End the stream with `stop`; nothing is written to it after that."""
@@ -253,11 +382,9 @@ class RunRecord:
 
     def settle(self, at: float) -> None:
         """Note of every call that was not seen to end that it was cancelled."""
-        for call in self.calls:
-            if call.ended is None:
-                call.status = "cancelled"
-                call.ended = at
-                call.let_go()
+        for call in self._open:
+            self.write_ended(call, at, "cancelled")
+        self._open.clear()
 
     # -- read by anybody -----------------------------------------------------
 
@@ -269,42 +396,70 @@ class RunRecord:
                 not read are no longer kept.
         """
         self.was_read = True
-        next_event, next_mark, burst = 0, 0, 0
-        events, before, marks = self._events, self._before, self.marks
-        while True:
-            place = next_event - self._events_start
-            if place < 0:
-                raise WorkflowRuntimeError(
-                    f"a reader of the stream is {-place:,} events late; the stream no "
-                    "longer keeps them.",
-                    hint="Read the stream while the run goes on, or write fewer "
-                    "events to it.",
-                )
-            is_next = place < len(events)
+        if not expose_internal:
+            marks: Iterator[Mark | None] = repeat(None)
+        else:
+            self.listeners += 1
+            marks = self._follow(self._story_so_far())
+        try:
+            next_event, burst, mark = 0, 0, next(marks)
+            while True:
+                place = next_event - self._events_start
+                if place < 0:
+                    raise WorkflowRuntimeError(
+                        f"a reader of the stream is {-place:,} events late; the "
+                        "stream no longer keeps them.",
+                        hint="Read the stream while the run goes on, or write fewer "
+                        "events to it.",
+                    )
+                is_next = place < len(self._events)
+                if mark is None:
+                    mark = next(marks)
+                if mark and not (is_next and self._before[place] < mark[0]):
+                    now, mark = mark, None
+                    yield _internal(*now)
+                elif is_next:
+                    next_event += 1
+                    yield self._events[place]
+                elif self._closed:
+                    return
+                else:
+                    burst, bed, mark = 0, self.readers.bed(), next(marks)
+                    if not (mark or self._closed or place < len(self._events)):
+                        await bed
+                    continue
+                burst += 1
+                if burst >= _BURST:
+                    burst = 0
+                    await asyncio.sleep(0)
+        finally:
             if expose_internal:
-                index = max(next_mark - self.marks_start, 0)
-                next_mark = self.marks_start + index
-                if is_next and before[place] <= next_mark:
-                    index = len(marks)
-            if expose_internal and index < len(marks):
-                next_mark += 2
-                yield _internal(marks[index], marks[index + 1])
-            elif is_next:
-                next_event += 1
-                yield events[place]
-            elif self._closed:
-                return
-            else:
-                burst = 0
-                await self.readers.sleep(partial(self._has_more, next_event))
-                continue
-            burst += 1
-            if burst >= _BURST:
-                burst = 0
-                await asyncio.sleep(0)
+                self.listeners -= 1
 
-    def _has_more(self, read: int) -> bool:
-        return self._closed or self._events_start + len(self._events) > read
+    def _story_so_far(self) -> list[Mark]:
+        """All that was told of calls, and internal events, as far as they are kept."""
+        story: list[Mark] = [(number, event, "") for number, event in self._internal]
+        told: list[tuple[StepCall | Row, Row]] = [(row, row) for row in self.rows]
+        for what, row in [*told, *((call, row_of(call)) for call in self._going_on())]:
+            for number, status in zip(
+                row[12:], ("queued", "running", row[7]), strict=True
+            ):
+                if number:
+                    story.append((number, what, status))
+        story.sort(key=lambda mark: mark[0])
+        return story
+
+    def _follow(self, story: list[Mark]) -> Iterator[Mark | None]:
+        """The story so far, then what is told; None while there is nothing."""
+        place = self.marks_start + len(self.marks)
+        yield from story
+        while True:
+            index = max(0, place - self.marks_start)
+            if index < len(self.marks):
+                place = self.marks_start + index + 1
+                yield self.marks[index]
+            else:
+                yield None
 
 
 def _shown(error: BaseException) -> str:
@@ -316,26 +471,26 @@ def _shown(error: BaseException) -> str:
         return name
 
 
-def _internal(what: StepCall | Event | str, status: StepCall | Event | str) -> Event:
+def _internal(number: int, what: StepCall | Row | Event, status: str) -> Event:
     """What those get to read of a mark who ask for internal events."""
-    if not isinstance(what, StepCall):
-        assert isinstance(what, Event)
+    if isinstance(what, Event):
         return what
-    state = {"queued": StepState.PREPARING, "running": StepState.RUNNING}
-    ended = status not in state
-    at = {"queued": "offered", "running": "started"}.get(str(status), "ended")
-    worker = what.worker if status != "queued" else -1
-    outputs = [kind.__name__ for kind in what.outputs]
+    row = row_of(what) if isinstance(what, StepCall) else what
+    worker = row[2] if status != "queued" else -1
+    before_end = {"queued": (StepState.PREPARING, row[11])}
+    before_end["running"] = (StepState.RUNNING, row[5])
+    state, at = before_end.get(status, (StepState.NOT_RUNNING, row[6]))
+    ended = status not in before_end
     return StepStateChanged(
-        name=what.spec.name,
-        step_state=state.get(str(status), StepState.NOT_RUNNING),
+        name=row[1],
+        step_state=state,
         worker_id=str(worker) if worker >= 0 else "<enqueued>",
-        input_event_name=what.event_name,
-        output_event_name=", ".join(outputs) or None if ended else None,
-        call_id=what.call_id,
-        at=getattr(what, at),
-        attempt=what.attempt,
-        caused_by=what.caused_by,
-        status=str(status),
-        error=what.error if ended else None,
+        input_event_name=row[4],
+        output_event_name=", ".join(row[8]) or None if ended else None,
+        call_id=row[0],
+        at=at,
+        attempt=row[3],
+        caused_by=row[9],
+        status=status,
+        error=row[10] if ended else None,
     )

@@ -17,7 +17,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from functools import partial
 from time import perf_counter
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -64,16 +63,35 @@ class _Pass:
 _passes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pass] = WeakKeyDictionary()
 
 
+def _pass_of(loop: asyncio.AbstractEventLoop) -> _Pass:
+    found = _passes.get(loop)
+    if found is None:
+        found = _passes[loop] = _Pass()
+    return found
+
+
 class _Runner:
     """A task that awaits steps, and the call it is at; None between two."""
 
-    __slots__ = ("call", "task")
+    __slots__ = ("call", "place", "relay", "task")
 
-    call: StepCall | None
     task: asyncio.Task[Any]
 
-    def __init__(self) -> None:
-        self.call = None
+    def __init__(self, relay: Relay, place: int) -> None:
+        self.relay = relay
+        self.place = place
+        self.call: StepCall | None = None
+
+    def retire(self, task: asyncio.Task[None]) -> None:
+        """Its task has ended, or was cancelled before it began."""
+        runners = self.relay._runners
+        last = runners.pop()
+        if last is not self:
+            runners[self.place] = last
+            last.place = self.place
+        if not task.cancelled():
+            task.exception()  # reported as the call's
+        self.relay.kick()
 
 
 _Outcome = tuple[StepCall, Any, BaseException | None]
@@ -92,7 +110,6 @@ class Relay:
         "_giving_way",
         "_instance",
         "_loop",
-        "_pass",
         "_pumping",
         "_ready",
         "_runners",
@@ -102,6 +119,7 @@ class Relay:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         ctx: Context[Any],
         instance: object,
         executor: Executor,
@@ -109,7 +127,7 @@ class Relay:
         clock: Callable[[], float],
         ended: Ended,
     ) -> None:
-        self._loop = loop = asyncio.get_running_loop()
+        self._loop = loop
         self._ctx: Context[Any] | None = ctx
         self._instance: object = instance
         self._executor = executor
@@ -122,20 +140,20 @@ class Relay:
         self._ready: deque[StepCall | _Outcome] = deque()
         # Begins a call when a runner gets to it: after those begun before.
         self.start = self._ready.append
-        self._runners: set[_Runner] = set()
+        self._runners: list[_Runner] = []
         self._burst = 1
         self._pumping = False
         # How many runners have given way to others of the loop.
         self._giving_way = 0
-        found = _passes.get(loop)
-        if found is None:
-            found = _passes[loop] = _Pass()
-        self._pass = found
 
     def __len__(self) -> int:
         """How many calls have begun and are not reported to have ended."""
-        at_work = sum(runner.call is not None for runner in self._runners)
-        return at_work + sum(isinstance(item, tuple) for item in self._ready)
+        at_work = [runner for runner in self._runners if runner.call is not None]
+        return len(at_work) + sum(isinstance(item, tuple) for item in self._ready)
+
+    def clear(self) -> None:
+        """Forget the calls that were to begin."""
+        self._ready.clear()
 
     def kick(self) -> None:
         """See to it that somebody begins the calls that were started."""
@@ -149,12 +167,12 @@ class Relay:
             self._spawn()
 
     def _spawn(self) -> None:
-        runner = _Runner()
-        self._runners.add(runner)
+        runner = _Runner(self, len(self._runners))
+        self._runners.append(runner)
         task = self._loop.create_task(self._run(runner), context=self._variables.copy())
         # Not in a `finally` of the runner: a task that is cancelled before its first
         # step never enters its body.
-        task.add_done_callback(partial(self._retire, runner), context=self._variables)
+        task.add_done_callback(runner.retire, context=self._variables)
 
     def _pump(self) -> None:
         """Start runners for calls that are still ready: those at work suspended."""
@@ -167,13 +185,6 @@ class Relay:
             self._spawn()
         self._burst = min(2 * self._burst, _MOST_AT_ONCE)
 
-    def _retire(self, runner: _Runner, task: asyncio.Task[None]) -> None:
-        self._runners.discard(runner)
-        if self._ready and not self._pumping:
-            self._spawn()
-        if not task.cancelled():
-            task.exception()  # reported as the call's
-
     async def _run(self, runner: _Runner) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -184,6 +195,7 @@ class Relay:
         assert ctx is not None and ended is not None
         direct = type(self._executor) is LocalExecutor
         give_way_at, in_pass, named_after = 0.0, -1, None
+        this: _Pass | None = None
         while ready:
             call = ready.popleft()
             if ready and not self._pumping:
@@ -232,11 +244,12 @@ class Relay:
                 return
             # With nothing left to do it ends here: a run leaves no task behind.
             if ready and (now := perf_counter()) > give_way_at:
-                if in_pass == self._pass.number:
+                this = this or _pass_of(self._loop)
+                if in_pass == this.number:
                     await self._give_way()
                     now = perf_counter()
-                give_way_at = self._pass.take_turn(self._loop, now)
-                in_pass = self._pass.number
+                give_way_at = this.take_turn(self._loop, now)
+                in_pass = this.number
 
     async def _give_way(self) -> None:
         # No step suspended, so nobody else is to go on in the meantime.
@@ -296,7 +309,7 @@ class Relay:
         outcomes = self._take_out_ends()
         self._ready.clear()
         self._ready.extend(outcomes)
-        for runner in tuple(self._runners):
+        for runner in self._runners:
             if runner.call is not None:
                 runner.task.cancel()
         self._report_first()

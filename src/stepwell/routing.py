@@ -272,7 +272,6 @@ class Routing(Staffing):
             if not self.over:
                 self.record.write_ended(call, at, "cancelled")
                 self._leave(at, call.branch)
-                call.let_go()
 
     def _join(
         self, spec: StepSpec, buffer_id: str, expected: Sequence[type[Event]]

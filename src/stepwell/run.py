@@ -37,14 +37,7 @@ A = TypeVar("A")
 class Run(Cycle):
     """One run of a workflow, from its start event to its outcome; see `Cycle`."""
 
-    __slots__ = ("_offspring",)
-
-    # The workflows that steps run inside their own run; made when first needed.
-    _offspring: Children | None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._offspring = None
+    __slots__ = ()
 
     # -- what the outside may ask ----------------------------------------------
 
@@ -143,7 +136,7 @@ class Run(Cycle):
         # or another one on this thread.
         return (
             self._ledger is None
-            and call.ended is None
+            and call.status == "running"
             and threading.get_ident() == self._thread
         )
 
@@ -155,7 +148,7 @@ class Run(Cycle):
         """
         if step is not None or not isinstance(event, Event):
             return False
-        taking = self._offspring.taking(event) if self._offspring else []
+        taking = self._children.taking(event) if self._children else []
         for child in taking:
             child.send_event(event)
         own = self.machine.plan.route(type(event)).takers
@@ -167,7 +160,7 @@ class Run(Cycle):
             return False
         if self.machine.takes(event):
             return True
-        return self._offspring is not None and bool(self._offspring.taking(event))
+        return self._children is not None and bool(self._children.taking(event))
 
     def publish(self, event: Event, call: StepCall | None = None) -> None:
         """Show an event on the stream; from any thread."""
@@ -208,9 +201,9 @@ class Run(Cycle):
 
     async def run_child(self, handler: Child, call: StepCall) -> StopEvent:
         """Follow a workflow that a step of this run has started, to its end."""
-        if self._offspring is None:
-            self._offspring = Children(self)
-        return await self._offspring.follow(handler, call)
+        if self._children is None:
+            self._children = Children(self)
+        return await self._children.follow(handler, call)
 
     def suspend(self, call: StepCall) -> int:
         """Count a call as waiting, for something that is no event of this run."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 __all__ = ["Sleepers"]
 
@@ -24,8 +23,12 @@ class Sleepers:
         self._beds: list[asyncio.Future[None]] | None = None
         self.any = False
 
-    async def sleep(self, unless: Callable[[], bool]) -> None:
-        """Sleep until the next `wake`, unless what is waited for is there already."""
+    def bed(self) -> asyncio.Future[None]:
+        """Something to await until the next `wake`.
+
+        Look again, once you have it, whether what you wait for is there: whoever
+        wakes may do so from another thread.
+        """
         bed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         beds = self._beds
         if beds is None:
@@ -33,9 +36,7 @@ class Sleepers:
         else:
             beds.append(bed)
         self.any = True
-        # Looked at after lying down: whoever wakes may do so from another thread.
-        if not unless():
-            await bed
+        return bed
 
     def wake(self) -> None:
         """Wake all who sleep now."""

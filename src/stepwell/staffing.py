@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepwell.calls import Branch, Fanout, StepCall, Workers
+from stepwell.calls import Branch, StepCall, Workers
 from stepwell.commands import Command, DropTimer, Ended, Resume, WakeAt
 from stepwell.diagnosis import too_many_visits
 from stepwell.events import Event, StopEvent, WorkflowFailedEvent
@@ -21,9 +21,6 @@ from stepwell.state import RunState
 from stepwell.waits import Wait
 
 __all__ = ["Staffing"]
-
-# After how many calls the record is made to forget what is too much.
-_TRIMMED_AFTER = 256
 
 
 class Staffing(RunState):
@@ -58,34 +55,28 @@ class Staffing(RunState):
         number = self._next_call
         self._next_call = number + 1
         call = StepCall(number, workers, event, cause, branch, recoveries)
-        # As in `_admit`, written out: this happens for every call.
-        record = self.record
-        record.calls.append(call)
-        if not number % _TRIMMED_AFTER:
-            record.trim()
+        # As in `_admit`, written out.
         if workers.busy < spec.num_workers:
-            self._begin(at, call)
-        else:
-            call.offered, call.status = at, "queued"
-            marks = record.marks
-            marks.append(call)
-            marks.append("queued")
-            queue = workers.queue
-            if queue is None:
-                queue = workers.queue = deque()
-            queue.append(call)
+            return self._begin(at, call)
+        record = self.record
+        call.offered, call.status = at, "queued"
+        call.queued_as = record.number = record.number + 1
+        if record.listeners:
+            record.mark(call.queued_as, call, "queued")
+        if workers.queue is None:
+            workers.queue = deque()
+        workers.queue.append(call)
 
     def _admit(self, at: float, call: StepCall) -> None:
-        """Begin a call that was made before, or have it wait for a worker."""
+        """Begin a call, or have it wait for a worker."""
         if self.over:
-            return
-        self.record.add(call)
+            return  # a call before it went round too often
         workers = call.workers
-        if workers.busy < call.spec.num_workers:
+        if workers.busy < workers.spec.num_workers:
             self._begin(at, call)
         else:
-            workers.enqueue(call)
             self.record.write_queued(call, at)
+            workers.enqueue(call)
 
     def _begin(self, at: float, call: StepCall) -> None:
         workers = call.workers
@@ -96,10 +87,11 @@ class Staffing(RunState):
         call.worker = free.pop() if free else busy
         workers.busy = busy + 1
         self.calls[call.call_id] = call
+        record = self.record
         call.started, call.status = at, "running"
-        marks = self.record.marks
-        marks.append(call)
-        marks.append("running")
+        call.begun_as = record.number = record.number + 1
+        if record.listeners:
+            record.mark(call.begun_as, call, "running")
         if call.attempt == 1:
             call.first_started = at
             workers.ran += 1
@@ -115,10 +107,12 @@ class Staffing(RunState):
         """Let others have the worker of a call."""
         workers = call.workers
         busy = workers.busy = workers.busy - 1
-        if busy:
+        if not busy:
+            workers.free = None
+        elif workers.free is None:
+            workers.free = [call.worker]
+        else:
             workers.free.append(call.worker)
-        elif workers.free:
-            workers.free.clear()
         if workers.queue:
             self._fill(at, workers)
 
@@ -172,7 +166,6 @@ class Staffing(RunState):
         )
         self.calls[call.call_id] = call  # it is among what is left to do
         self._end(at, stop, error, "failed")
-        call.let_go()
 
     def _end(
         self, at: float, stop: StopEvent, error: BaseException | None, status: str
@@ -184,6 +177,7 @@ class Staffing(RunState):
             self.left = left._replace(is_running=resumable)
         self.over = True
         self.status = status
+        self.record.part()
         self.calls.clear()
         for workers in self._workers:
             if workers is not None and workers.queue:
@@ -193,7 +187,7 @@ class Staffing(RunState):
         self._delayed.clear()
         self._joins.clear()
         self._waits.clear()
-        self._root = Fanout(0, None, None)
+        self._root.clear()
         self._out.append(Ended(stop, error, status))
 
     # -- the clock -------------------------------------------------------------

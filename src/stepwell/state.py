@@ -135,6 +135,7 @@ class RunState:
         self.plan = plan
         self.timeout = timeout
         self.record = RunRecord()
+        self.record.live = self._live
         self.status = "running"
         self.over = False
         # What was left when a run ended without a result.
@@ -236,11 +237,15 @@ class RunState:
             next_call=self._next_call,
         )
 
-    def _begun(self) -> list[StepCall]:
-        """The calls that run or wait, without those that are being stopped."""
+    def _live(self) -> list[StepCall]:
+        """The calls that have not ended: that run, wait for events, or for workers."""
         begun = [*self.calls.values(), *(w.call for w in self._waits.open.values())]
         begun += [call for call, _ in self._resuming.values()]
-        return [call for call in dict.fromkeys(begun) if not call.stopping]
+        return list(dict.fromkeys([*begun, *self._queued()]))
+
+    def _begun(self) -> list[StepCall]:
+        """The calls that run or wait for events, but those that are being stopped."""
+        return [c for c in self._live() if c.started is not None and not c.stopping]
 
     def _calls_left(self, at: float, begun: list[StepCall]) -> list[CallLeft]:
         awaited = self._waits.awaited_by_call()

@@ -25,6 +25,7 @@ class Tasks:
     """Performs the calls of one run.
 
     Args:
+        loop: The event loop that runs here.
         ctx: Given to the steps that take a context.
         instance: The workflow, given to steps as `self`.
         executor: Performs the bodies of steps.
@@ -36,6 +37,7 @@ class Tasks:
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         ctx: Context[Any],
         instance: object,
         executor: Executor,
@@ -43,7 +45,7 @@ class Tasks:
         clock: Callable[[], float],
         ended: Ended,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._ctx = ctx
         self._instance = instance
         self._executor = executor
@@ -80,6 +82,9 @@ class Tasks:
         # In a callback and not in a `finally` of the body: a task cancelled before
         # its first step never enters its body.
         task.add_done_callback(self._on_done, context=self._variables)
+
+    def clear(self) -> None:
+        """Nothing: calls begin at once."""
 
     def kick(self) -> None:
         """Nothing: a task begins by itself."""

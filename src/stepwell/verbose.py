@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from stepwell.calls import StepCall
-from stepwell.record import RunRecord
+from stepwell.record import CallRecord, RunRecord
 
 __all__ = ["Chatter"]
 
@@ -14,6 +15,7 @@ class Chatter:
     """Prints what a run's record tells of calls, as far as it is not printed yet."""
 
     def __init__(self, record: RunRecord) -> None:
+        record.listeners += 1
         self._record = record
         self._next = 0
 
@@ -22,22 +24,20 @@ class Chatter:
         record = self._record
         new = record.marks[max(0, self._next - record.marks_start) :]
         self._next = record.marks_start + len(record.marks)
-        for call, status in zip(new[::2], new[1::2], strict=True):
-            if isinstance(call, StepCall) and status != "queued":
+        for _, what, status in new:
+            if status and status != "queued":
                 # A closed or broken output is no reason to fail a run.
                 with contextlib.suppress(OSError, ValueError):
-                    print(_line(call, str(status)))
+                    print(_line(what))
 
 
-def _line(call: StepCall, status: str) -> str:
-    name = call.spec.name
-    if status == "running":
-        return f"Running step {name}"
+def _line(told: Any) -> str:
+    if isinstance(told, StepCall):
+        return f"Running step {told.spec.name}"
+    call = CallRecord(told)
     if call.error is not None:
-        return f"Step {name} raised {call.error.split(':')[0]} ({status})"
-    made = ", ".join(kind.__name__ for kind in call.outputs)
-    return (
-        f"Step {name} produced event {made}"
-        if made
-        else (f"Step {name} produced no event")
-    )
+        kind = call.error.split(":")[0]
+        return f"Step {call.step} raised {kind} ({call.status})"
+    made = ", ".join(call.outputs)
+    what = f"event {made}" if made else "no event"
+    return f"Step {call.step} produced {what}"

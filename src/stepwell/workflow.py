@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel
 
 from stepwell.classes import (
+    MEANT,
     ClassBody,
     argument_error,
     check_arguments,
@@ -410,7 +411,8 @@ class Workflow(metaclass=WorkflowMeta):
             ctx, args = args[0], args[1:]
             if start_event is None and args and isinstance(args[0], StartEvent):
                 start_event, args = args[0], args[1:]
-        check_arguments(name, plan.start_class, args, start_event, kwargs)
+        if args or start_event is not None or not MEANT.isdisjoint(kwargs):
+            check_arguments(name, plan.start_class, args, start_event, kwargs)
         if not self.__disable_validation and self.__checked is not plan:
             self._check(plan, configs=True)
             self.__checked = plan
@@ -433,8 +435,7 @@ class Workflow(metaclass=WorkflowMeta):
                 "script: asyncio.run(main()), or workflow.run_sync(…).",
                 workflow=name,
             ) from None
-        named = run_id is not None
-        run_id = name_for(run_id, name)
+        named, run_id = run_id is not None, name_for(run_id, name)
         machine = Machine(
             plan,
             timeout=self.__timeout,
