@@ -17,6 +17,7 @@ from stepwell.joins import Join, Place
 from stepwell.signature import StepSpec
 
 __all__ = [
+    "NOTHING",
     "NO_PAST",
     "NO_RECOVERIES",
     "WHOLE",
@@ -32,6 +33,9 @@ __all__ = [
 # the helping step, along one way; and by "failed step/helping step", which ways that
 # come together in a list or a set keep, so that no loop through them goes on for ever.
 NO_RECOVERIES: Mapping[str, int] = {}
+# Stands for an empty dictionary until there is something to put into one: a run has
+# many that most runs never need. Nobody writes into this one.
+NOTHING: dict[Any, Any] = {}
 # Where events of a list meet: across all its items; else at an item, from 1.
 WHOLE = 0
 
@@ -78,10 +82,10 @@ class Fanout:
         self.parent = parent
         self.recoveries = recoveries
         self.alive = 0
-        self.gathered: dict[int, list[tuple[int, Event]]] = {}
+        self.gathered: dict[int, list[tuple[int, Event]]] = NOTHING
         self.served: tuple[int, ...] = ()
         self.cut = False
-        self.joins: dict[tuple[int, int], Join] = {}
+        self.joins: dict[tuple[int, int], Join] = NOTHING
 
     def gather(self, spec: StepSpec, index: int, event: Event) -> bool:
         """Keep an event for a step; True says that its list is whole."""
@@ -89,9 +93,18 @@ class Fanout:
             return False
         held = self.gathered.get(spec.index)
         if held is None:
+            if self.gathered is NOTHING:
+                self.gathered = {}
             held = self.gathered[spec.index] = []
         held.append((index, event))
         return spec.collect is not None and len(held) == spec.collect.take
+
+    def keep(self, join: Join, where: int) -> Join:
+        """Keep a set of events that is not whole."""
+        if self.joins is NOTHING:
+            self.joins = {}
+        self.joins[where, join.step.index] = join
+        return join
 
     def serve(self, spec: StepSpec) -> None:
         """Note that a step has got its list; that of the run as a whole never ends."""
@@ -99,11 +112,6 @@ class Fanout:
         if self.number:
             self.served = (*self.served, spec.index)
             self.cut = self.cut or spec.collect.cancel_rest
-
-    def clear(self) -> None:
-        """Forget all that it holds."""
-        self.gathered.clear()
-        self.joins.clear()
 
     def hand_out(self, spec: StepSpec) -> list[Event]:
         """What was gathered for a step: in the list's order, or as it came."""
@@ -159,12 +167,14 @@ class Workers:
             none while nobody is at work.
         queue: Calls that wait, in order; None while there never was one.
         ran: How often the step has begun; attempts after the first do not count.
+        employer: Who has them perform calls, where that is no business of the machine.
     """
 
-    __slots__ = ("busy", "free", "queue", "ran", "spec")
+    __slots__ = ("busy", "employer", "free", "queue", "ran", "spec")
 
-    def __init__(self, spec: StepSpec) -> None:
+    def __init__(self, spec: StepSpec, employer: Any = None) -> None:
         self.spec = spec
+        self.employer = employer
         self.busy = 0
         self.free: list[int] | None = None
         self.queue: deque[StepCall] | None = None

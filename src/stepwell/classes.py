@@ -24,6 +24,7 @@ from stepwell.errors import (
 )
 from stepwell.events import Event, StartEvent
 from stepwell.steps import spec_of
+from stepwell.store import DictState
 
 __all__ = [
     "MEANT",
@@ -34,6 +35,7 @@ __all__ = [
     "forgotten_steps",
     "no_attribute",
     "steps_that_hide",
+    "usable",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -260,6 +262,31 @@ _MEANT: dict[str, tuple[type, str]] = {
 }
 # Fields of these names may be meant as something else.
 MEANT = frozenset(_MEANT)
+
+
+def usable(ctx: object, workflow: Any) -> Context[Any]:
+    """The context that a run was given, if its state is what the steps expect.
+
+    Raises:
+        WorkflowRuntimeError: It is not, or no context at all.
+    """
+    if not isinstance(ctx, Context):
+        raise WorkflowRuntimeError(
+            f"ctx= takes a Context, not {type(ctx).__name__}.",
+            hint=f"Make one with Context({type(workflow).__name__}()).",
+            workflow=workflow.workflow_name,
+        )
+    there, wanted = ctx.store.state_type, workflow.state_type
+    if wanted is not DictState and not issubclass(there, wanted):
+        raise WorkflowRuntimeError(
+            f"the context holds {there.__name__}, and the steps of "
+            f"{workflow.workflow_name} expect {wanted.__name__}.",
+            hint="Make the context with the workflow that is to use it.",
+            workflow=workflow.workflow_name,
+        )
+    return ctx
+
+
 _OF_CONTEXT = ("write_event_to_stream", "collect_events", "wait_for_event", "store")
 _OF_HANDLER = ("stream_events", "cancel_run", "result", "is_done")
 _OF_OTHERS = ("invoke", "ainvoke", "arun", "execute", "kickoff", "start")

@@ -141,6 +141,7 @@ class Cycle:
         self._tasks = DRIVER(
             loop, ctx, instance, executor, self._bodies, self._clock, self._on_ended
         )
+        machine.employer = self._tasks
         self._next_wait = 1
         self._answers: dict[int, asyncio.Future[Event | None]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
@@ -299,14 +300,15 @@ class Cycle:
             handle.cancel()
         self._timers.clear()
         self._unended = len(self._tasks)
-        if not self._unended:
-            self._tasks.clear()
-            return self._finish()
-        self._grace = self.loop.call_later(GRACE, self._give_up)
-        self._tasks.stop_all()
+        if self.record.open:
+            self._tasks.stop_all(self.record.open)
+        if self._unended:
+            self._grace = self.loop.call_later(GRACE, self._give_up)
+        else:
+            self._finish()
 
     def _give_up(self) -> None:
-        self.unstoppable = self._tasks.abandon()
+        self.unstoppable = self._tasks.abandon(self.record.open)
         self._finish()
 
     def _finish(self) -> None:

@@ -92,19 +92,17 @@ class WorkflowHandler:
         """Wait for the result."""
         if _presenter is not None and current_call.get() is None:
             return _presenter(self, self._outcome()).__await__()
-        return self._wait_for_result()
+        return self._wait(_value)
 
     async def _outcome(self) -> Any:
         return _value(await self.stop_event_result())
 
     async def stop_event_result(self) -> StopEvent:
         """Wait for the stop event itself, plain or not; raises as awaiting does."""
-        return await _Waiting(self._wait())
+        stop: StopEvent = await _Waiting(self._wait(lambda stop: stop))
+        return stop
 
-    def _wait_for_result(self) -> Generator[Any, Any, Any]:
-        return _value((yield from self._wait()))
-
-    def _wait(self) -> Generator[Any, Any, StopEvent]:
+    def _wait(self, give: Callable[[StopEvent], Any]) -> Generator[Any, Any, Any]:
         # A generator and no coroutine, as is what it waits for: each layer of those
         # has a price, and thousands may wait for runs at once.
         run = self._run
@@ -117,7 +115,7 @@ class WorkflowHandler:
                 bed = run.finished.bed()
                 if not run.outcome.done():
                     yield from bed
-            return run.outcome.result()
+            return give(run.outcome.result())
         except asyncio.CancelledError:
             if self._waiters == 1 and not run.is_over:
                 run.cancel("the task that awaited it was cancelled")
@@ -318,10 +316,10 @@ def _value(stop: StopEvent) -> Any:
 class _Waiting:
     """A generator of the steps of waiting, to be awaited."""
 
-    def __init__(self, steps: Generator[Any, Any, StopEvent]) -> None:
+    def __init__(self, steps: Generator[Any, Any, Any]) -> None:
         self._steps = steps
 
-    def __await__(self) -> Generator[Any, Any, StopEvent]:
+    def __await__(self) -> Generator[Any, Any, Any]:
         return self._steps
 
 

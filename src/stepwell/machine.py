@@ -11,7 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stepwell.attempts import add_note, step_failed
-from stepwell.calls import NO_RECOVERIES, Branch, StepCall, brought_together
+from stepwell.calls import (
+    NO_RECOVERIES,
+    NOTHING,
+    Branch,
+    StepCall,
+    brought_together,
+)
 from stepwell.commands import Command, Publish, Quiet, Reply, Resume
 from stepwell.diagnosis import (
     cancelled,
@@ -26,6 +32,7 @@ from stepwell.events import (
     WorkflowIdleEvent,
     WorkflowTimedOutEvent,
 )
+from stepwell.hints import about_stop
 from stepwell.journals.base import (
     CallCancelled,
     CallFailed,
@@ -200,14 +207,17 @@ class Machine(Routing):
         if call.stopping:
             return self._stopped(at, call)
         route = call.spec.passed[0].get(type(value))
-        if value is not None and (route is None or route.stops):
-            return self._take_unusual(at, call, value)
-        if route is not None:
-            self.record.write_done(call, at, route.outputs)
-            self._route(at, value, route, call, call.branch)
-        else:
+        if value is None:
             self.record.write_done(call, at)
             self._last_silent = call
+        elif route is None or (route.stops and about_stop(value)):
+            return self._take_unusual(at, call, value)
+        else:
+            self.record.write_done(call, at, route.outputs)
+            if route.stops:
+                self._end(at, value, None, "done")
+            else:
+                self._route(at, value, route, call, call.branch)
         self._depart(at, call)
 
     def _take_unusual(self, at: float, call: StepCall, value: Any) -> None:
@@ -441,6 +451,8 @@ class Machine(Routing):
         self._depart(at, call)
 
     def _delay(self, due: float, call: StepCall) -> None:
+        if self._delayed is NOTHING:
+            self._delayed = {}
         self._delayed[self._wake(due)] = (call, due)
 
     def _give_up(self, at: float, call: StepCall, error: BaseException) -> None:

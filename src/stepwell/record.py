@@ -180,12 +180,12 @@ class RunRecord:
         "_events_start",
         "_internal",
         "_kept",
-        "_open",
         "listeners",
         "live",
         "marks",
         "marks_start",
         "number",
+        "open",
         "readers",
         "room",
         "rows",
@@ -201,7 +201,7 @@ class RunRecord:
         # Gives the calls that have not ended, while the run goes on.
         self.live: Callable[[], list[StepCall]] | None = None
         # Those of them that were there when it ended.
-        self._open: list[StepCall] = []
+        self.open: list[StepCall] = []
         # Counts all that is told: calls being queued, begun and ended, internal events.
         self.number = 0
         self._kept = calls_kept
@@ -235,7 +235,7 @@ class RunRecord:
         return min(len(self.rows) + len(self._going_on()), self._kept)
 
     def _going_on(self) -> list[StepCall]:
-        return self._open if self.live is None else self.live()
+        return self.open if self.live is None else self.live()
 
     def _told(self) -> list[Row]:
         rows = self.rows[-self._kept :] + [row_of(call) for call in self._going_on()]
@@ -370,7 +370,7 @@ class RunRecord:
 
     def part(self) -> None:
         """Note that the run has ended, and with it all that is to come."""
-        self._open = self._going_on()
+        self.open = self._going_on()
         self.live = None
 
     def close(self, stop: Event) -> None:
@@ -382,9 +382,9 @@ class RunRecord:
 
     def settle(self, at: float) -> None:
         """Note of every call that was not seen to end that it was cancelled."""
-        for call in self._open:
+        for call in self.open:
             self.write_ended(call, at, "cancelled")
-        self._open.clear()
+        self.open.clear()
 
     # -- read by anybody -----------------------------------------------------
 

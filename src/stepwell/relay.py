@@ -1,10 +1,11 @@
-"""The calls of a run performed by few tasks: a runner awaits one step after another.
+"""The calls of runs performed by few tasks: a runner awaits one step after another.
 
 A task for each call, as in `tasks`, costs several times what a short step does. A
-runner is a real asyncio task too, and takes the next call when a step has ended;
-only when a step really suspends do further runners start, so that all calls that
-are to run, run. Each call has context variables of its own, all the same: a runner
-whose variables a step has changed, or whose task was cancelled, is not used again.
+runner is a real asyncio task too, and takes the next call when a step has ended, of
+whichever run; only when a step really suspends do further runners start, so that all
+calls that are to run, run. Each call has context variables of its own, all the same:
+runs that were started with other variables have other runners, and a runner whose
+variables a step has changed, or whose task was cancelled, is not used again.
 
 So that other tasks of the event loop get their turn beside steps that never
 suspend, the runners of a loop share a slice of each of its passes, and give way
@@ -15,22 +16,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from contextvars import copy_context
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextvars import Context, copy_context
 from time import perf_counter
+from types import coroutine
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from stepwell.bodies import Bodies, has_surroundings
 from stepwell.calls import StepCall
-from stepwell.context import Context, current_call
+from stepwell.context import current_call
 from stepwell.executors import Executor, LocalExecutor
+from stepwell.signature import StepSpec
 from stepwell.tasks import Ended
 
 __all__ = ["Relay"]
 
-# Seconds of a pass of the event loop that the runners on it may take together.
+# Seconds of a pass of the event loop that the runners on it may take together; and
+# seconds that one may take without being counted among them.
 _SLICE = 0.001
+_UNNOTICED = 0.00002
 _MOST_AT_ONCE = 64
 
 
@@ -70,258 +75,309 @@ def _pass_of(loop: asyncio.AbstractEventLoop) -> _Pass:
     return found
 
 
-class _Runner:
-    """A task that awaits steps, and the call it is at; None between two."""
-
-    __slots__ = ("call", "place", "relay", "task")
-
-    task: asyncio.Task[Any]
-
-    def __init__(self, relay: Relay, place: int) -> None:
-        self.relay = relay
-        self.place = place
-        self.call: StepCall | None = None
-
-    def retire(self, task: asyncio.Task[None]) -> None:
-        """Its task has ended, or was cancelled before it began."""
-        runners = self.relay._runners
-        last = runners.pop()
-        if last is not self:
-            runners[self.place] = last
-            last.place = self.place
-        if not task.cancelled():
-            task.exception()  # reported as the call's
-        self.relay.kick()
-
-
 _Outcome = tuple[StepCall, Any, BaseException | None]
 
 
+@coroutine
+def _next_pass() -> Generator[None, None, None]:
+    """As `asyncio.sleep(0)`, in one layer."""
+    yield
+
+
+class _Crew:
+    """Runners, and the calls they perform: of all runs with the same variables.
+
+    Attributes:
+        variables: Context variables; every call starts from a copy of them.
+        ready: Calls to begin, and ends of calls to report, in the order in which
+            they came about.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_burst",
+        "_giving_way",
+        "_loop",
+        "_pumping",
+        "_runners",
+        "ready",
+        "variables",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, variables: Context) -> None:
+        self._loop = loop
+        self.variables = variables
+        self.ready: deque[StepCall | _Outcome] = deque()
+        self._runners = 0
+        self._burst = 1
+        self._pumping = False
+        # How many runners have given way to others of the loop.
+        self._giving_way = 0
+
+    def kick(self) -> None:
+        """See to it that somebody begins the calls that are ready."""
+        if not self.ready or self._pumping:
+            return
+        if self._runners:
+            # Whoever is at work goes on with them, unless all are suspended.
+            self._pumping = True
+            self._loop.call_soon(self._pump, context=self.variables)
+        else:
+            self._spawn()
+
+    def _spawn(self) -> None:
+        self._runners += 1
+        task = self._loop.create_task(self._run(), context=self.variables.copy())
+        # Until its body has begun, which a task that is cancelled before never does.
+        task.add_done_callback(self._retire, context=self.variables)
+
+    def _pump(self) -> None:
+        """Start runners for calls that are still ready: those at work suspended."""
+        self._pumping = False
+        ready = self.ready
+        while ready and isinstance(end := ready[0], tuple):
+            ready.popleft()
+            _report(*end)
+        if not ready or self._giving_way:
+            self._burst = 1
+            return
+        for _ in range(min(self._burst, len(ready))):
+            self._spawn()
+        self._burst = min(2 * self._burst, _MOST_AT_ONCE)
+
+    def _retire(self, _: object = None) -> None:
+        """A runner's task ends, or was cancelled before it began."""
+        self._runners -= 1
+        if not self._loop.is_closed():
+            self.kick()
+
+    async def _run(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.remove_done_callback(self._retire)
+        ready = self.ready
+        named_after: StepSpec | None = None
+        # Short runs are over before they need to take part in sharing the loop.
+        give_way_at, in_pass = perf_counter() + _UNNOTICED, -1
+        this: _Pass | None = None
+        try:
+            while ready:
+                call = ready.popleft()
+                if ready and not self._pumping:
+                    # Gets its turn only if the step suspends.
+                    self._pumping = True
+                    self._loop.call_soon(self._pump, context=self.variables)
+                if isinstance(call, tuple):
+                    _report(*call)
+                    continue
+                spec = call.spec
+                relay: Relay = call.workers.employer
+                if relay.over:
+                    continue
+                current_call.set((relay.ctx, call))
+                before = copy_context()
+                call.task = task
+                relay.at_work += 1
+                if spec is not named_after:
+                    task.set_name(spec.name)
+                    named_after = spec
+                value: Any = None
+                error: BaseException | None = None
+                try:
+                    form = spec.form
+                    if form == "event" and relay.direct:
+                        if spec.bound:
+                            value = await spec.function(relay.instance, call.event)
+                        else:
+                            value = await spec.function(call.event)
+                    elif form == "context, event" and relay.direct and spec.bound:
+                        face = relay.ctx.for_call(call)
+                        value = await spec.function(relay.instance, face, call.event)
+                    else:
+                        value = await relay.perform(call)
+                except BaseException as raised:
+                    error = raised
+                if call.task is not task:
+                    return  # nobody waits for it any longer
+                call.task = None
+                if error is not None and isinstance(error, _FATAL):
+                    _report(call, None, error)
+                    task.add_done_callback(asyncio.Task.exception)  # it is reported
+                    raise error
+                if ready:
+                    ready.append((call, value, error))
+                else:
+                    relay.at_work -= 1
+                    relay.ended(call, value, error, relay.clock())
+                # Its traceback holds this frame, which would hold it.
+                error = value = None
+                if task.cancelling() or _differs(before):
+                    return
+                # With nothing left to do it ends here: a run leaves no task behind.
+                if ready and (now := perf_counter()) > give_way_at:
+                    this = this or _pass_of(self._loop)
+                    if in_pass == this.number:
+                        # No step is suspended, so nobody else is to go on meanwhile.
+                        self._giving_way += 1
+                        try:
+                            await _next_pass()
+                        finally:
+                            self._giving_way -= 1
+                        now = perf_counter()
+                    give_way_at = this.take_turn(self._loop, now)
+                    in_pass = this.number
+        finally:
+            self._retire()
+
+
+_FATAL = (KeyboardInterrupt, SystemExit)
+_crews: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[_Crew]] = WeakKeyDictionary()
+
+
+def _differs(before: Context) -> bool:
+    """Whether context variables have changed."""
+    try:
+        return bool(copy_context() != before)
+    except Exception:  # their values cannot be compared, so they are others
+        return True
+
+
+def _crew_of(loop: asyncio.AbstractEventLoop) -> _Crew:
+    """The crew for a run that is started here: the last one, if it has the variables.
+
+    It lives as long as there is a run that needs it.
+    """
+    last = _crews.get(loop)
+    crew = last() if last is not None else None
+    if crew is None or _differs(crew.variables):
+        crew = _Crew(loop, copy_context())
+        _crews[loop] = ref(crew)
+    return crew
+
+
+def _report(call: StepCall, value: Any, error: BaseException | None) -> None:
+    """Tell the run of a call that it has ended."""
+    relay: Relay = call.workers.employer
+    relay.at_work -= 1
+    if relay.ended is not None:
+        relay.ended(call, value, error, relay.clock())
+
+
 class Relay:
-    """Performs the calls of one run; the arguments are those of `Tasks`."""
+    """Performs the calls of one run; the arguments are those of `Tasks`.
+
+    Attributes:
+        at_work: How many calls have begun and are not reported to have ended.
+        over: Whether no more calls are to begin.
+        start: Begins a call, when a runner gets to it: after those begun before.
+    """
 
     __slots__ = (
         "_bodies",
-        "_burst",
-        "_clock",
-        "_ctx",
-        "_ended",
+        "_crew",
         "_executor",
-        "_giving_way",
-        "_instance",
-        "_loop",
-        "_pumping",
-        "_ready",
-        "_runners",
-        "_variables",
+        "at_work",
+        "clock",
+        "ctx",
+        "direct",
+        "ended",
+        "instance",
+        "over",
         "start",
     )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        ctx: Context[Any],
+        ctx: Any,
         instance: object,
         executor: Executor,
         bodies: Bodies,
         clock: Callable[[], float],
         ended: Ended,
     ) -> None:
-        self._loop = loop
-        self._ctx: Context[Any] | None = ctx
-        self._instance: object = instance
+        self._crew = crew = _crew_of(loop)
+        self.start = crew.ready.append
+        self.ctx = ctx
+        self.instance: object = instance
         self._executor = executor
         self._bodies = bodies
-        self._clock = clock
-        self._ended: Ended | None = ended
-        # Every call starts from the context variables of whoever started the run.
-        self._variables = copy_context()
-        # Calls to begin, and ends of calls to report, in the order they came about.
-        self._ready: deque[StepCall | _Outcome] = deque()
-        # Begins a call when a runner gets to it: after those begun before.
-        self.start = self._ready.append
-        self._runners: list[_Runner] = []
-        self._burst = 1
-        self._pumping = False
-        # How many runners have given way to others of the loop.
-        self._giving_way = 0
+        self.clock = clock
+        self.ended: Any = ended
+        self.direct = type(executor) is LocalExecutor
+        self.at_work = 0
+        self.over = False
 
     def __len__(self) -> int:
         """How many calls have begun and are not reported to have ended."""
-        at_work = [runner for runner in self._runners if runner.call is not None]
-        return len(at_work) + sum(isinstance(item, tuple) for item in self._ready)
-
-    def clear(self) -> None:
-        """Forget the calls that were to begin."""
-        self._ready.clear()
+        return self.at_work
 
     def kick(self) -> None:
         """See to it that somebody begins the calls that were started."""
-        if not self._ready or self._pumping:
-            return
-        if self._runners:
-            # Whoever is at work goes on with them, unless all are suspended.
-            self._pumping = True
-            self._loop.call_soon(self._pump, context=self._variables)
-        else:
-            self._spawn()
+        self._crew.kick()
 
-    def _spawn(self) -> None:
-        runner = _Runner(self, len(self._runners))
-        self._runners.append(runner)
-        task = self._loop.create_task(self._run(runner), context=self._variables.copy())
-        # Not in a `finally` of the runner: a task that is cancelled before its first
-        # step never enters its body.
-        task.add_done_callback(runner.retire, context=self._variables)
-
-    def _pump(self) -> None:
-        """Start runners for calls that are still ready: those at work suspended."""
-        self._pumping = False
-        self._report_first()
-        if not self._ready or self._giving_way:
-            self._burst = 1
-            return
-        for _ in range(min(self._burst, len(self._ready))):
-            self._spawn()
-        self._burst = min(2 * self._burst, _MOST_AT_ONCE)
-
-    async def _run(self, runner: _Runner) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        runner.task = task
-        # Emptied in place when the run ends, never replaced.
-        ready, ctx, instance = self._ready, self._ctx, self._instance
-        clock, ended = self._clock, self._ended
-        assert ctx is not None and ended is not None
-        direct = type(self._executor) is LocalExecutor
-        give_way_at, in_pass, named_after = 0.0, -1, None
-        this: _Pass | None = None
-        while ready:
-            call = ready.popleft()
-            if ready and not self._pumping:
-                # Gets its turn only if the step suspends.
-                self._pumping = True
-                self._loop.call_soon(self._pump, context=self._variables)
-            if isinstance(call, tuple):
-                ended(call[0], call[1], call[2], clock())
-                continue
-            spec = call.spec
-            current_call.set((ctx, call))
-            before = copy_context()
-            runner.call, call.task = call, task
-            if spec is not named_after:
-                task.set_name(spec.name)
-                named_after = spec
-            value: Any = None
-            error: BaseException | None = None
-            try:
-                form = spec.form
-                if form == "event" and direct:
-                    if spec.bound:
-                        value = await spec.function(instance, call.event)
-                    else:
-                        value = await spec.function(call.event)
-                elif form == "context, event" and direct and spec.bound:
-                    face = ctx.for_call(call)
-                    value = await spec.function(instance, face, call.event)
-                else:
-                    value = await self._perform(call)
-            except BaseException as raised:
-                error = raised
-            if runner.call is None:
-                return  # nobody waits for it any longer
-            runner.call = call.task = None
-            if error is not None and isinstance(error, KeyboardInterrupt | SystemExit):
-                self._report(call, None, error)
-                raise error
-            if ready:
-                ready.append((call, value, error))
-            else:
-                ended(call, value, error, clock())
-            # Its traceback holds this frame, which would hold it.
-            error = value = None
-            if task.cancelling() or copy_context() != before:
-                return
-            # With nothing left to do it ends here: a run leaves no task behind.
-            if ready and (now := perf_counter()) > give_way_at:
-                this = this or _pass_of(self._loop)
-                if in_pass == this.number:
-                    await self._give_way()
-                    now = perf_counter()
-                give_way_at = this.take_turn(self._loop, now)
-                in_pass = this.number
-
-    async def _give_way(self) -> None:
-        # No step suspended, so nobody else is to go on in the meantime.
-        self._giving_way += 1
-        try:
-            await asyncio.sleep(0)
-        finally:
-            self._giving_way -= 1
-
-    def _perform(self, call: StepCall) -> Any:
+    def perform(self, call: StepCall) -> Coroutine[Any, Any, Any]:
         """The coroutine of a call."""
         spec = call.spec
         if spec.form is None:
             spec.work_out_form()
         arguments = call.arguments()
         if spec.context_parameter is not None:
-            assert self._ctx is not None
-            arguments[spec.context_parameter] = self._ctx.for_call(call)
+            arguments[spec.context_parameter] = self.ctx.for_call(call)
         performer = self._bodies if has_surroundings(spec) else self._executor
-        return performer.perform(
-            call, self._instance if spec.bound else None, arguments
-        )
-
-    def _report(self, call: StepCall, value: Any, error: BaseException | None) -> None:
-        assert self._ended is not None
-        self._ended(call, value, error, self._clock())
+        instance = self.instance if spec.bound else None
+        return performer.perform(call, instance, arguments)
 
     def catch_up(self) -> None:
         """Report all ends of calls that have come about."""
-        # Brought to the front, for what they lead to comes behind what is there.
-        self._ready.extendleft(reversed(self._take_out_ends()))
-        self._report_first()
+        self._report_ends(drop_calls=False)
+        self.kick()
 
-    def _take_out_ends(self) -> list[_Outcome]:
-        ready = tuple(self._ready)
-        self._ready.clear()
-        self._ready.extend(item for item in ready if not isinstance(item, tuple))
-        return [item for item in ready if isinstance(item, tuple)]
-
-    def _report_first(self) -> None:
-        """Report ends of calls until a call comes that is to begin."""
-        ready = self._ready
-        while ready and isinstance(first := ready[0], tuple):
-            ready.popleft()
-            self._report(*first)
+    def _report_ends(self, *, drop_calls: bool) -> None:
+        """Report ends of calls, before what else is ready; forget what was to begin."""
+        ready = self._crew.ready
+        others: list[StepCall | _Outcome] = []
+        ends: list[_Outcome] = []
+        for item in ready:
+            call = item[0] if isinstance(item, tuple) else item
+            if call.workers.employer is not self:
+                others.append(item)
+            elif isinstance(item, tuple):
+                ends.append(item)
+            elif not drop_calls:
+                others.append(item)
+        ready.clear()
+        ready.extend(others)
+        for end in ends:
+            _report(*end)
 
     def stop(self, call: StepCall) -> None:
         """Cancel a call; its end is reported as any other."""
+        ready = self._crew.ready
         if call.task is not None:
             call.task.cancel()
-        elif call in self._ready:
-            self._ready.remove(call)
-            self._report(call, None, asyncio.CancelledError())
+        elif call in ready:
+            ready.remove(call)
+            self.ended(call, None, asyncio.CancelledError(), self.clock())
 
-    def stop_all(self) -> None:
-        """Cancel all calls; those that have not begun never will."""
-        outcomes = self._take_out_ends()
-        self._ready.clear()
-        self._ready.extend(outcomes)
-        for runner in self._runners:
-            if runner.call is not None:
-                runner.task.cancel()
-        self._report_first()
+    def stop_all(self, calls: Sequence[StepCall]) -> None:
+        """Cancel these calls, which are all; those that have not begun never will."""
+        self.over = True
+        running = [call for call in calls if call.status == "running"]
+        for call in running:
+            if call.task is not None:
+                call.task.cancel()
+        if any(call.task is None for call in running):
+            self._report_ends(drop_calls=True)
 
-    def abandon(self) -> list[str]:
+    def abandon(self, calls: Sequence[StepCall]) -> list[str]:
         """Wait for no call any longer; gives the names of the steps still running."""
-        at_work = [runner for runner in self._runners if runner.call is not None]
-        names = [runner.call.spec.name for runner in at_work if runner.call]
-        for runner in at_work:
-            runner.call = None
-        return names
+        at_work = [call for call in calls if call.task is not None]
+        for call in at_work:
+            call.task = None
+        return [call.spec.name for call in at_work]
 
     def let_go(self) -> None:
         """Hold no longer what the run was made of: it is over."""
-        self._ended = self._ctx = self._instance = None
+        self.over = True
+        self.ended = self.ctx = self.instance = None

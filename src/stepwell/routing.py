@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from stepwell.calls import (
     NO_RECOVERIES,
+    NOTHING,
     WHOLE,
     Branch,
     Fanout,
@@ -223,7 +224,7 @@ class Routing(Staffing):
             where = WHOLE if fanout.number == cause else branch.index + 1
         join = fanout.joins.get((where, spec.index))
         if join is None:
-            join = fanout.joins[where, spec.index] = Join(spec, "", spec.accepts)
+            join = fanout.keep(Join(spec, "", spec.accepts), where)
         join.add(event, branch.place if branch else None)
         join.recoveries = brought_together(join.recoveries, recoveries)
         if join.missing:
@@ -239,7 +240,7 @@ class Routing(Staffing):
 
     def _regroup(self, at: float, fanout: Fanout, *, outside: bool) -> None:
         """Let what has met nothing yet meet across a list's items, or outside it."""
-        kept, fanout.joins = fanout.joins, {}
+        kept, fanout.joins = fanout.joins, NOTHING
         if fanout.cut:
             return
         for key in sorted(kept):
@@ -276,10 +277,7 @@ class Routing(Staffing):
     def _join(
         self, spec: StepSpec, buffer_id: str, expected: Sequence[type[Event]]
     ) -> Join:
-        key = (spec.index, buffer_id)
-        joins = self._joins.get(key)
-        if joins is None:
-            joins = self._joins[key] = []
+        joins = self._joins.get((spec.index, buffer_id), ())
         for join in joins:
             # The same list again, as it nearly always is: not to be read through.
             if join.given is expected and len(expected) == len(join.expected):
@@ -290,8 +288,9 @@ class Routing(Staffing):
                 join.given = expected
                 return join
         check_expected(self.plan, spec, expected)
-        joins.append(Join(spec, buffer_id, expected))
-        return joins[-1]
+        made = Join(spec, buffer_id, expected)
+        self._keep_join(made)
+        return made
 
     def _joins_people(self) -> bool:
         """Whether a begun join still lacks an answer of a person."""

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepwell.calls import Branch, StepCall, Workers
+from stepwell.calls import NOTHING, Branch, StepCall, Workers
 from stepwell.commands import Command, DropTimer, Ended, Resume, WakeAt
 from stepwell.diagnosis import too_many_visits
 from stepwell.events import Event, StopEvent, WorkflowFailedEvent
@@ -141,6 +141,8 @@ class Staffing(RunState):
             self._occupy(at, call)
             self._out.append(resume)
         else:
+            if self._resuming is NOTHING:
+                self._resuming = {}
             self._resuming[call.call_id] = (call, resume)
             call.workers.enqueue(call, first=True)
 
@@ -182,12 +184,10 @@ class Staffing(RunState):
         for workers in self._workers:
             if workers is not None and workers.queue:
                 workers.queue.clear()
-        self._resuming.clear()
+        self._resuming = self._delayed = self._joins = NOTHING
         self._recent.clear()
-        self._delayed.clear()
-        self._joins.clear()
         self._waits.clear()
-        self._root.clear()
+        self._root.gathered = self._root.joins = NOTHING
         self._out.append(Ended(stop, error, status))
 
     # -- the clock -------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from stepwell.calls import WHOLE, Branch, Fanout, StepCall, Workers
+from stepwell.calls import NOTHING, WHOLE, Branch, Fanout, StepCall, Workers
 from stepwell.commands import Resume
 from stepwell.diagnosis import Routed
 from stepwell.events import Event
@@ -122,6 +122,7 @@ class RunState:
         "_waits",
         "_workers",
         "calls",
+        "employer",
         "left",
         "over",
         "plan",
@@ -138,20 +139,22 @@ class RunState:
         self.record.live = self._live
         self.status = "running"
         self.over = False
+        # Who performs the calls; handed on to the workers of each step.
+        self.employer: Any = None
         # What was left when a run ended without a result.
         self.left: Snapshot | None = None
         # The time of day at second 0 of the run, in epoch seconds.
         self.wall = 0.0
         # Calls that run, and those that wait for their retry delay, until when.
         self.calls: dict[int, StepCall] = {}
-        self._delayed: dict[int, tuple[StepCall, float]] = {}
+        self._delayed: dict[int, tuple[StepCall, float]] = NOTHING
         # By the step's index; made when the step is first needed.
         self._workers: list[Workers | None] = [None] * len(plan.steps)
         # What `collect_events` keeps, and what else waits for others in no list.
-        self._joins: dict[tuple[int, str], list[Join]] = {}
+        self._joins: dict[tuple[int, str], list[Join]] = NOTHING
         self._root = Fanout(0, None, None)
         self._waits = Waits()
-        self._resuming: dict[int, tuple[StepCall, Resume]] = {}
+        self._resuming: dict[int, tuple[StepCall, Resume]] = NOTHING
         self._questions = Questions()
         self._next_call = 1
         self._next_timer = 1
@@ -168,8 +171,14 @@ class RunState:
         """The workers of a step."""
         found = self._workers[spec.index]
         if found is None:
-            found = self._workers[spec.index] = Workers(spec)
+            found = self._workers[spec.index] = Workers(spec, self.employer)
         return found
+
+    def _keep_join(self, join: Join) -> None:
+        """Keep what a step collects."""
+        if self._joins is NOTHING:
+            self._joins = {}
+        self._joins.setdefault((join.step.index, join.buffer_id), []).append(join)
 
     def _queued(self) -> list[StepCall]:
         """The calls that wait for a worker."""
@@ -239,9 +248,16 @@ class RunState:
 
     def _live(self) -> list[StepCall]:
         """The calls that have not ended: that run, wait for events, or for workers."""
-        begun = [*self.calls.values(), *(w.call for w in self._waits.open.values())]
-        begun += [call for call, _ in self._resuming.values()]
-        return list(dict.fromkeys([*begun, *self._queued()]))
+        live = list(self.calls.values())
+        if self._waits.any or self._resuming:
+            live += [wait.call for wait in self._waits.open.values()]
+            live += [call for call, _ in self._resuming.values()]
+            live = list(dict.fromkeys(live))
+        for workers in self._workers:
+            if workers is not None and workers.queue:
+                waiting = workers.queue
+                live += [c for c in waiting if c.call_id not in self._resuming]
+        return live
 
     def _begun(self) -> list[StepCall]:
         """The calls that run or wait for events, but those that are being stopped."""
@@ -312,7 +328,8 @@ class RunState:
             parent = branch_at(data.place)
             fanout = Fanout(data.number, spec, parent, data.recoveries)
             for name, held in data.gathered.items():
-                fanout.gathered[by_name[name].index] = list(held)
+                for index, event in held:
+                    fanout.gather(by_name[name], index, event)
             for name in data.served:
                 fanout.serve(by_name[name])
             fanouts[data.number] = fanout
@@ -329,11 +346,12 @@ class RunState:
             for place, event in joined.have:
                 join.add(event, place)
             if joined.buffer_id:
-                self._joins.setdefault((step.index, joined.buffer_id), []).append(join)
+                self._keep_join(join)
             else:
                 number, where = joined.at or (0, WHOLE)
-                fanouts[number].joins[where, step.index] = join
-        self._waits.early.extend(left.early)
+                fanouts[number].keep(join, where)
+        for event in left.early:
+            self._waits.keep(event)
         self._questions.ever = left.asked
         self._questions.open = left.open_questions
         for step in self.plan.steps:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stepwell.bodies import Bodies, has_surroundings
@@ -83,9 +83,6 @@ class Tasks:
         # its first step never enters its body.
         task.add_done_callback(self._on_done, context=self._variables)
 
-    def clear(self) -> None:
-        """Nothing: calls begin at once."""
-
     def kick(self) -> None:
         """Nothing: a task begins by itself."""
 
@@ -107,12 +104,12 @@ class Tasks:
             if running is call:
                 task.cancel()
 
-    def stop_all(self) -> None:
-        """Cancel all calls."""
+    def stop_all(self, calls: Sequence[StepCall]) -> None:
+        """Cancel these calls, which are all."""
         for task in tuple(self._tasks):
             task.cancel()
 
-    def abandon(self) -> list[str]:
+    def abandon(self, calls: Sequence[StepCall]) -> list[str]:
         """Wait for no call any longer; gives the names of the steps still running."""
         names = [call.spec.name for call in self._tasks.values()]
         for task in self._tasks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stepwell.calls import StepCall
+from stepwell.calls import NOTHING, StepCall
 from stepwell.events import Event, WorkflowIdleEvent
 from stepwell.signature import StepSpec
 
@@ -90,15 +90,21 @@ class Waits:
     __slots__ = ("_waits_of_call", "again", "any", "early", "open")
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
         self.any = False
-        self.open: dict[int, Wait] = {}
-        self.early: list[Event] = []
-        self.again: dict[int, _Again] = {}
-        self._waits_of_call: dict[int, int] = {}
+        self.open: dict[int, Wait] = NOTHING
+        self.early: list[Event] | tuple[()] = ()
+        self.again: dict[int, _Again] = NOTHING
+        self._waits_of_call: dict[int, int] = NOTHING
 
     def add(self, wait: Wait) -> None:
         """Note that a wait has begun."""
         self.any = True
+        if self.open is NOTHING:
+            self.open, self._waits_of_call = {}, {}
         self.open[wait.wait_id] = wait
         call_id = wait.call.call_id
         self._waits_of_call[call_id] = self._waits_of_call.get(call_id, 0) + 1
@@ -129,16 +135,17 @@ class Waits:
 
     def keep(self, event: Event) -> None:
         """Keep an answer for whoever will wait for it."""
-        self.early.append(event)
-        del self.early[:-_EARLY]
+        self.early = [*self.early, event][-_EARLY:]
 
     def take_early(self, wait: Wait) -> Event | None:
         """An answer that came before the wait began; it is no longer kept."""
-        return _take(self.early, wait)
+        return _take(self.early, wait) if self.early else None
 
     def begin_again(self, call: StepCall, awaited: Iterable[str] = ()) -> None:
         """Note that a call starts from the top, with the answers it has got."""
         if call.past.answers or awaited:
+            if self.again is NOTHING:
+                self.again = {}
             self.again[call.call_id] = _Again(call, awaited)
             self.any = True
 
@@ -178,14 +185,6 @@ class Waits:
                 names = found.setdefault(wait.call.call_id, [])
                 names.append(class_names(wait.kind)[0])
         return found
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.any = False
-        self.open.clear()
-        self.early.clear()
-        self.again.clear()
-        self._waits_of_call.clear()
 
 
 def class_names(kind: type) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from stepwell.classes import (
     forgotten_steps,
     no_attribute,
     steps_that_hide,
+    usable,
 )
 from stepwell.context import Context
 from stepwell.errors import (
@@ -41,7 +42,6 @@ from stepwell.run import Run
 from stepwell.serializers import BaseSerializer
 from stepwell.signature import StepSpec
 from stepwell.steps import check_names, spec_of
-from stepwell.store import DictState
 from stepwell.sync import finish
 from stepwell.turns import Turns, keep_name, name_for
 
@@ -416,7 +416,7 @@ class Workflow(metaclass=WorkflowMeta):
         if not self.__disable_validation and self.__checked is not plan:
             self._check(plan, configs=True)
             self.__checked = plan
-        context = Context(self) if ctx is None else self._usable(ctx)
+        context = Context(self) if ctx is None else usable(ctx, self)
         left = context.take_left(plan)
         if left is not None and (start_event is not None or kwargs):
             raise WorkflowRuntimeError(
@@ -475,25 +475,6 @@ class Workflow(metaclass=WorkflowMeta):
             return await self.run(*args, **kwargs)._outcome()
 
         return finish(whole(), self.workflow_name)
-
-    def _usable(self, ctx: object) -> Context[Any]:
-        """The context, if its state is what the steps expect."""
-        wanted = self.state_type
-        if not isinstance(ctx, Context):
-            raise WorkflowRuntimeError(
-                f"ctx= takes a Context, not {type(ctx).__name__}.",
-                hint=f"Make one with Context({type(self).__name__}()).",
-                workflow=self.workflow_name,
-            )
-        there = ctx.store.state_type
-        if wanted is not DictState and not issubclass(there, wanted):
-            raise WorkflowRuntimeError(
-                f"the context holds {there.__name__}, and the steps of "
-                f"{self.workflow_name} expect {wanted.__name__}.",
-                hint="Make the context with the workflow that is to use it.",
-                workflow=self.workflow_name,
-            )
-        return ctx
 
 
 def _place(function: Callable[..., Any]) -> tuple[str, str]:
