@@ -47,7 +47,7 @@ from stepwell.events import (
 from stepwell.executors import Executor, LocalExecutor
 from stepwell.handler import WorkflowHandler, present_with
 from stepwell.journals import Fact, Journal, MemoryJournal
-from stepwell.record import CallRecord, RunRecord
+from stepwell.record import RunRecord
 from stepwell.resources import (
     Resource,
     ResourceConfig,
@@ -95,6 +95,7 @@ from stepwell.retry import (
     wait_random,
     wait_random_exponential,
 )
+from stepwell.rows import CallRecord
 from stepwell.serializers import (
     BaseSerializer,
     JsonPickleSerializer,

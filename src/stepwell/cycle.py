@@ -79,19 +79,21 @@ class Cycle:
         "_bodies",
         "_chatter",
         "_children",
-        "_clock",
         "_early",
         "_ending",
+        "_executor",
         "_grace",
         "_ledger",
         "_next_wait",
+        "_resources",
         "_tasks",
         "_thread",
         "_timers",
         "_unended",
+        "_waiters",
         "_watcher",
+        "clock",
         "ended_at",
-        "finished",
         "loop",
         "machine",
         "outcome",
@@ -120,11 +122,13 @@ class Cycle:
         self.loop = loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[StopEvent] = loop.create_future()
         # Who waits for the outcome.
-        self.finished = Sleepers()
+        self._waiters: Sleepers | None = None
         self.status_at_end: str | None = None
         self.ended_at: float | None = None
         self.unstoppable: Sequence[str] = ()
-        self._bodies = Bodies(executor, resources, machine.plan.name)
+        self._executor = executor
+        self._resources = resources
+        self._bodies: Bodies | None = None
         # Called after each fact, for a run that is the child of another.
         self._watcher: Callable[[], None] | None = None
         # What came from outside while the run waits for its turn.
@@ -135,12 +139,10 @@ class Cycle:
         self._thread = threading.get_ident()
         # The loop's own, that of a test perhaps; the usual one without its detour.
         usual = type(loop).time is asyncio.BaseEventLoop.time
-        self._clock: Callable[[], float] = time.monotonic if usual else loop.time
-        self._began = self._clock()
+        self.clock: Callable[[], float] = time.monotonic if usual else loop.time
+        self._began = self.clock()
         self.wall = 0.0
-        self._tasks = DRIVER(
-            loop, ctx, instance, executor, self._bodies, self._clock, self._on_ended
-        )
+        self._tasks = DRIVER(self, loop, ctx, instance, executor)
         machine.employer = self._tasks
         self._next_wait = 1
         self._answers: dict[int, asyncio.Future[Event | None]] = {}
@@ -157,9 +159,23 @@ class Cycle:
         self._grace: asyncio.TimerHandle | None = None
 
     @property
+    def bodies(self) -> Bodies:
+        """Performs the calls of steps that ask for more than their event."""
+        if self._bodies is None:
+            name = self.machine.plan.name
+            self._bodies = Bodies(self._executor, self._resources, name)
+        return self._bodies
+
+    def finished(self) -> Sleepers:
+        """Those who sleep until the outcome is there."""
+        if self._waiters is None:
+            self._waiters = Sleepers()
+        return self._waiters
+
+    @property
     def now(self) -> float:
         """Seconds since the run began; 0 while it waits for its turn."""
-        return self._clock() - self._began if self._early is None else 0.0
+        return self.clock() - self._began if self._early is None else 0.0
 
     def _feed(self, fact: Fact) -> None:
         try:
@@ -240,7 +256,7 @@ class Cycle:
         if timer is not None:
             timer.cancel()
 
-    def _on_ended(
+    def on_ended(
         self, call: StepCall, value: Any, error: BaseException | None, now: float
     ) -> None:
         """A call has come to its end, seen at `now` on the run's clock."""
@@ -329,7 +345,8 @@ class Cycle:
             self.outcome.set_result(self._ending.stop)
         else:
             self.outcome.set_exception(error)
-        self.finished.wake()
+        if self._waiters is not None:
+            self._waiters.wake()
         # Whoever keeps the run keeps its record and outcome, and no circle of objects
         # that only garbage collection could take apart.
         self.record.when_idle = None

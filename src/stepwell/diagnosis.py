@@ -20,7 +20,7 @@ from stepwell.events import Event
 from stepwell.graph import accepts
 from stepwell.joins import Join
 from stepwell.plan import Plan
-from stepwell.record import CallRecord
+from stepwell.rows import CallRecord
 from stepwell.signature import StepSpec
 
 __all__ = [

@@ -76,14 +76,14 @@ class WorkflowHandler:
     is cancelled and no other one awaits too, the run is cancelled with it.
     """
 
-    __slots__ = ("__weakref__", "_ctx", "_run", "_waiters", "_workflow")
+    __slots__ = ("__weakref__", "_ctx", "_run", "_waiters", "_warned", "_workflow")
 
     def __init__(self, run: Run, workflow: Any, ctx: Context[Any]) -> None:
         self._run = run
         self._workflow = workflow
         self._ctx = ctx
         self._waiters = 0
-        run.record.when_idle = self._warn_if_alone
+        self._warned = False
 
     # Type checkers, which find such mistakes by themselves, shall not see these.
     locals().update(__getattr__=_no_attribute, __getitem__=_no_item)
@@ -107,12 +107,14 @@ class WorkflowHandler:
         # has a price, and thousands may wait for runs at once.
         run = self._run
         self._waiters += 1
-        if run.status == "waiting":
-            self._warn_if_alone()
+        if not run.outcome.done():
+            run.record.when_idle = self._warn_if_alone
+            if run.status == "waiting":
+                self._warn_if_alone()
         try:
             # Not the outcome itself: it is the run's, not this waiter's to cancel.
             while not run.outcome.done():
-                bed = run.finished.bed()
+                bed = run.finished().bed()
                 if not run.outcome.done():
                     yield from bed
             return give(run.outcome.result())
@@ -130,9 +132,9 @@ class WorkflowHandler:
         """Log that the run waits for somebody, if nobody could have noticed."""
         run = self._run
         fed = run.machine.wait_when_stalled or run.record.was_read
-        if fed or not self._waiters or run.record.when_idle is None:
+        if fed or not self._waiters or self._warned:
             return
-        run.record.when_idle = None  # once is enough
+        self._warned = True  # once is enough
         steps = run.machine.plan.steps
         heard = [
             k for s in steps for k in s.accepts if issubclass(k, HumanResponseEvent)

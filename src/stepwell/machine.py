@@ -140,7 +140,7 @@ class Machine(Routing):
         """No call runs: unless one is to be tried again, it is to be seen why."""
         if self._delayed or self.over:
             return
-        if self._questions.open or self._waits.open:
+        if self._waits.questions or self._waits.open:
             # At once: who reads the question may block the loop, as by input().
             self._stop_clock(at)
         self._out.append(Quiet())
@@ -191,7 +191,7 @@ class Machine(Routing):
                 branch = source.branch
         elif not route.answers:
             # Whatever comes from outside while a question is open may answer it.
-            self._questions.answer()
+            self._waits.answer()
         if self._clock_since is None or self.status == "waiting":
             self._resume(at)
         self._route(at, event, route, source, branch, step)
@@ -332,7 +332,7 @@ class Machine(Routing):
         if fact.asking is not None:
             wait.asks = self.plan.route(type(fact.asking)).asks
             if wait.asks:
-                self._questions.ask()
+                self._waits.ask()
             self._out.append(Publish(fact.asking))
         if fact.timeout is not None:
             wait.timer = self._wake(fact.at + fact.timeout)
@@ -345,7 +345,7 @@ class Machine(Routing):
         wait = self._waits.open.get(fact.wait_id)
         if wait is not None:
             if wait.asks:
-                self._questions.answer()
+                self._waits.answer()
             if self._waits.remove(wait):
                 self._occupy(fact.at, wait.call)
         elif fact.call_id in self._resuming:
@@ -365,7 +365,7 @@ class Machine(Routing):
         wait = self._waits.timed_by(fact.timer)
         if wait is not None:
             if wait.asks:
-                self._questions.answer()
+                self._waits.answer()
             return self._wake_call(fact.at, wait, None)
         if fact.timer != self._clock_timer:
             return
@@ -389,13 +389,14 @@ class Machine(Routing):
     def _on_settled(self, fact: Settled) -> None:
         if self.calls or self._delayed:
             return
-        asked = bool(self._questions.open or self._waits.open) or (
-            self._questions.ever and self._joins_people()
+        asked = bool(self._waits.questions or self._waits.open) or (
+            self._waits.asked and self._joins_people()
         )
-        unprompted = self.plan.hears_people and not self._questions.ever
-        if not asked and self._root.gathered:
+        unprompted = self.plan.hears_people and not self._waits.asked
+        whole = self._whole()
+        if not asked and whole.gathered:
             # What came in no list is handed over when nothing more can come.
-            return self._hand_out(fact.at, self._root)
+            return self._hand_out(fact.at, whole)
         if asked or unprompted or self.wait_when_stalled:
             if asked:
                 self._stop_clock(fact.at)
@@ -407,9 +408,9 @@ class Machine(Routing):
         silent = self._last_silent
         report = diagnose(
             self.plan,
-            joins=[*joins, *self._root.joins.values()],
+            joins=[*joins, *whole.joins.values()],
             ran=self._ran(),
-            last_events=last_events(self.plan, self._recent, self.record),
+            last_events=last_events(self.plan, self._recent or (), self.record),
             ended_silent=(silent.spec.name, silent.event_name) if silent else None,
         )
         error = WorkflowStalledError(report)

@@ -10,23 +10,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, Protocol
 
 from stepwell.calls import StepCall
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event, StepState, StepStateChanged, WorkflowIdleEvent
+from stepwell.rows import CallRecord, Row, row_of
 from stepwell.sleepers import Sleepers
 
 __all__ = [
     "CALLS_KEPT",
     "EVENTS_KEPT",
-    "CallRecord",
+    "Live",
     "Mark",
-    "Row",
     "RunRecord",
-    "row_of",
 ]
 
 CALLS_KEPT = 3_000
@@ -37,127 +36,19 @@ _SURPLUS = 256
 _BURST = 256
 
 
-# What is kept of a call that has ended: the fields of `CallRecord` in their order; when
-# it was queued; the numbers of its being queued, begun and ended. A tuple of numbers
-# and strings is nothing that garbage collection has to go through again and again.
-Row = tuple[
-    int,
-    str,
-    int,
-    int,
-    str,
-    float | None,
-    float | None,
-    str,
-    tuple[str, ...],
-    int | None,
-    str | None,
-    float | None,
-    int,
-    int,
-    int,
-]
+class Live(Protocol):
+    """What knows which calls of a run have not ended: its machine."""
 
-
-def row_of(
-    call: StepCall,
-    status: str | None = None,
-    ended: float | None = None,
-    outputs: tuple[str, ...] = (),
-    error: str | None = None,
-    number: int = 0,
-) -> Row:
-    """What is told of a call: at its end, or as it stands now."""
-    spec = call.spec
-    return (
-        call.call_id,
-        spec.name,
-        call.worker,
-        call.attempt,
-        call.event_name if spec.joins else type(call.event).__name__,
-        call.started,
-        ended,
-        status or call.status,
-        outputs,
-        call.caused_by,
-        error,
-        call.offered,
-        call.queued_as,
-        call.begun_as,
-        number,
-    )
-
-
-class CallRecord:
-    """One attempt at one call of a step, as it stands when it is looked at.
-
-    Attributes:
-        call_id: Number of the call within the run, from 1.
-        step: Name of the step.
-        worker: Number of the worker, from 0; -1 while queued.
-        attempt: Which attempt this was, from 1.
-        input: Class name of the event that started it.
-        started: Seconds since the run began; None while queued.
-        ended: Seconds since the run began; None while it runs.
-        status: queued, running, done, failed, cancelled or retrying.
-        outputs: Class names of the events it returned.
-        caused_by: The call that sent its event; None where it came from outside.
-        error: What it raised, as `Class: message`.
-    """
-
-    __slots__ = (
-        "attempt",
-        "call_id",
-        "caused_by",
-        "ended",
-        "error",
-        "input",
-        "outputs",
-        "started",
-        "status",
-        "step",
-        "worker",
-    )
-
-    def __init__(self, told: StepCall | Row) -> None:
-        if isinstance(told, StepCall):
-            told = row_of(told)
-        (
-            self.call_id,
-            self.step,
-            self.worker,
-            self.attempt,
-            self.input,
-            self.started,
-            self.ended,
-            self.status,
-            self.outputs,
-            self.caused_by,
-            self.error,
-        ) = told[:11]
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds it took; None while it has not ended."""
-        if self.started is None or self.ended is None:
-            return None
-        return self.ended - self.started
-
-    def to_dict(self) -> dict[str, Any]:
-        """The attributes by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def __repr__(self) -> str:
-        """One line for people."""
-        took = self.duration
-        shown = "" if took is None else f" {took * 1000:.1f} ms"
-        call = f"{self.call_id} {self.step}({self.input})"
-        return f"<CallRecord {call} {self.status}{shown}>"
+    def live_calls(self) -> list[StepCall]:
+        """The calls."""
+        ...
 
 
 # A change of a call, or an event for those who ask for internal ones: its number, the
 # call or what is kept of it or the event, and what the call had become.
 Mark = tuple[int, StepCall | Row | Event, str]
+# Stands for an empty list of these; nobody writes into it.
+_UNHEARD: list[Mark] = []
 
 
 class RunRecord:
@@ -172,7 +63,6 @@ class RunRecord:
     """
 
     __slots__ = (
-        "_before",
         "_closed",
         "_dropped",
         "_events",
@@ -198,25 +88,24 @@ class RunRecord:
     ) -> None:
         # Lists, cut from time to time: a deque alone is larger than a short run.
         self.rows: list[Row] = []
-        # Gives the calls that have not ended, while the run goes on.
-        self.live: Callable[[], list[StepCall]] | None = None
-        # Those of them that were there when it ended.
-        self.open: list[StepCall] = []
+        # Knows the calls that have not ended, while the run goes on; and those of them
+        # that were there when it ended.
+        self.live: Live | None = None
+        self.open: Sequence[StepCall] = ()
         # Counts all that is told: calls being queued, begun and ended, internal events.
         self.number = 0
         self._kept = calls_kept
         self.room = calls_kept + _SURPLUS
         self._dropped = 0
-        self._events: list[Event] = []
-        # The number of what was told last when each of these events was written.
-        self._before: list[int] = []
+        # In every other place, the number of what had been told last by then.
+        self._events: list[Any] = []
         self._events_start = 0
         self._events_kept = events_kept
-        self._internal: list[tuple[int, Event]] = []
+        self._internal: tuple[tuple[int, Event], ...] = ()
         # What is told while somebody listens to all of it; the story so far is worked
         # out for those who come later.
         self.listeners = 0
-        self.marks: list[Mark] = []
+        self.marks: list[Mark] = _UNHEARD
         self.marks_start = 0
         # Those who wait for something to read.
         self.readers = Sleepers()
@@ -235,7 +124,7 @@ class RunRecord:
         return min(len(self.rows) + len(self._going_on()), self._kept)
 
     def _going_on(self) -> list[StepCall]:
-        return self.open if self.live is None else self.live()
+        return list(self.open) if self.live is None else self.live.live_calls()
 
     def _told(self) -> list[Row]:
         rows = self.rows[-self._kept :] + [row_of(call) for call in self._going_on()]
@@ -271,10 +160,10 @@ class RunRecord:
             return
         events = self._events
         events.append(event)
-        self._before.append(self.number)
-        if len(events) > self._events_kept:
-            surplus = len(events) - self._events_kept * 3 // 4
-            del events[:surplus], self._before[:surplus]
+        events.append(self.number)
+        if len(events) > 2 * self._events_kept:
+            surplus = len(events) // 2 - self._events_kept * 3 // 4
+            del events[: 2 * surplus]
             self._events_start += surplus
         if self.readers.any:
             self.readers.wake()
@@ -284,8 +173,7 @@ class RunRecord:
         if self._closed:
             return
         number = self.number = self.number + 1
-        self._internal.append((number, event))
-        del self._internal[: -self._kept]
+        self._internal = (*self._internal, (number, event))[-self._kept :]
         if self.listeners:
             self.mark(number, event, "")
         if self.when_idle is not None and type(event) is WorkflowIdleEvent:
@@ -362,6 +250,8 @@ class RunRecord:
         """Tell those who listen to all that happens."""
         if self._closed:
             return
+        if self.marks is _UNHEARD:
+            self.marks = []
         self.marks.append((number, what, status))
         surplus = len(self.marks) - 4 * self._kept
         if surplus > 0:
@@ -384,7 +274,7 @@ class RunRecord:
         """Note of every call that was not seen to end that it was cancelled."""
         for call in self.open:
             self.write_ended(call, at, "cancelled")
-        self.open.clear()
+        self.open = ()
 
     # -- read by anybody -----------------------------------------------------
 
@@ -412,20 +302,20 @@ class RunRecord:
                         hint="Read the stream while the run goes on, or write fewer "
                         "events to it.",
                     )
-                is_next = place < len(self._events)
+                is_next = 2 * place < len(self._events)
                 if mark is None:
                     mark = next(marks)
-                if mark and not (is_next and self._before[place] < mark[0]):
+                if mark and not (is_next and self._events[2 * place + 1] < mark[0]):
                     now, mark = mark, None
                     yield _internal(*now)
                 elif is_next:
                     next_event += 1
-                    yield self._events[place]
+                    yield self._events[2 * place]
                 elif self._closed:
                     return
                 else:
                     burst, bed, mark = 0, self.readers.bed(), next(marks)
-                    if not (mark or self._closed or place < len(self._events)):
+                    if not (mark or self._closed or 2 * place < len(self._events)):
                         await bed
                     continue
                 burst += 1

@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from contextvars import Context, copy_context
 from time import perf_counter
 from types import coroutine
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
-from stepwell.bodies import Bodies, has_surroundings
+from stepwell.bodies import has_surroundings
 from stepwell.calls import StepCall
 from stepwell.context import current_call
 from stepwell.executors import Executor, LocalExecutor
 from stepwell.signature import StepSpec
-from stepwell.tasks import Ended
+from stepwell.tasks import Employer
 
 __all__ = ["Relay"]
 
@@ -91,6 +91,7 @@ class _Crew:
         variables: Context variables; every call starts from a copy of them.
         ready: Calls to begin, and ends of calls to report, in the order in which
             they came about.
+        start: Adds to these.
     """
 
     __slots__ = (
@@ -101,6 +102,7 @@ class _Crew:
         "_pumping",
         "_runners",
         "ready",
+        "start",
         "variables",
     )
 
@@ -108,6 +110,7 @@ class _Crew:
         self._loop = loop
         self.variables = variables
         self.ready: deque[StepCall | _Outcome] = deque()
+        self.start = self.ready.append
         self._runners = 0
         self._burst = 1
         self._pumping = False
@@ -208,7 +211,8 @@ class _Crew:
                     ready.append((call, value, error))
                 else:
                     relay.at_work -= 1
-                    relay.ended(call, value, error, relay.clock())
+                    run = relay.run
+                    run.on_ended(call, value, error, run.clock())
                 # Its traceback holds this frame, which would hold it.
                 error = value = None
                 if task.cancelling() or _differs(before):
@@ -259,8 +263,9 @@ def _report(call: StepCall, value: Any, error: BaseException | None) -> None:
     """Tell the run of a call that it has ended."""
     relay: Relay = call.workers.employer
     relay.at_work -= 1
-    if relay.ended is not None:
-        relay.ended(call, value, error, relay.clock())
+    run = relay.run
+    if run is not None:
+        run.on_ended(call, value, error, run.clock())
 
 
 class Relay:
@@ -273,37 +278,31 @@ class Relay:
     """
 
     __slots__ = (
-        "_bodies",
         "_crew",
         "_executor",
         "at_work",
-        "clock",
         "ctx",
         "direct",
-        "ended",
         "instance",
         "over",
+        "run",
         "start",
     )
 
     def __init__(
         self,
+        run: Employer,
         loop: asyncio.AbstractEventLoop,
         ctx: Any,
         instance: object,
         executor: Executor,
-        bodies: Bodies,
-        clock: Callable[[], float],
-        ended: Ended,
     ) -> None:
         self._crew = crew = _crew_of(loop)
-        self.start = crew.ready.append
+        self.start = crew.start
+        self.run: Any = run
         self.ctx = ctx
         self.instance: object = instance
         self._executor = executor
-        self._bodies = bodies
-        self.clock = clock
-        self.ended: Any = ended
         self.direct = type(executor) is LocalExecutor
         self.at_work = 0
         self.over = False
@@ -324,7 +323,7 @@ class Relay:
         arguments = call.arguments()
         if spec.context_parameter is not None:
             arguments[spec.context_parameter] = self.ctx.for_call(call)
-        performer = self._bodies if has_surroundings(spec) else self._executor
+        performer = self.run.bodies if has_surroundings(spec) else self._executor
         instance = self.instance if spec.bound else None
         return performer.perform(call, instance, arguments)
 
@@ -358,7 +357,7 @@ class Relay:
             call.task.cancel()
         elif call in ready:
             ready.remove(call)
-            self.ended(call, None, asyncio.CancelledError(), self.clock())
+            self.run.on_ended(call, None, asyncio.CancelledError(), self.run.clock())
 
     def stop_all(self, calls: Sequence[StepCall]) -> None:
         """Cancel these calls, which are all; those that have not begun never will."""
@@ -380,4 +379,4 @@ class Relay:
     def let_go(self) -> None:
         """Hold no longer what the run was made of: it is over."""
         self.over = True
-        self.ended = self.ctx = self.instance = None
+        self.run = self.ctx = self.instance = None

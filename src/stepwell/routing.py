@@ -62,6 +62,8 @@ class Routing(Staffing):
         if not route.plain or step is not None or self._waits.any:
             takers = self._route_aside(at, event, route, source, step)
         # For the diagnosis of a stall; what is handed to one step is seen by its call.
+        if self._recent is None:
+            self._recent = []
         self._recent.append(
             (self._next_call, type(event), takers, source.spec if source else None)
         )
@@ -88,10 +90,10 @@ class Routing(Staffing):
         It asks or answers somebody, ends a wait, goes to one step alone, or nowhere.
         """
         if route.asks:
-            self._questions.ask()
+            self._waits.ask()
             self._out.append(Publish(event))
         if route.answers:
-            self._questions.answer()
+            self._waits.answer()
         if step is not None:
             return (self.plan.by_name[step],)
         takers = route.takers
@@ -99,7 +101,7 @@ class Routing(Staffing):
         if waited is not None:
             # The step that waits gets the event by its wait alone.
             if waited.asks and not route.answers and source is not None:
-                self._questions.answer()
+                self._waits.answer()
             takers = tuple(s for s in takers if s is not waited.call.spec)
             self._wake_call(at, waited, event)
         elif self._waits.again and (specs := self._waits.awaited_again(event)):
@@ -197,7 +199,7 @@ class Routing(Staffing):
     def _gathered_in(self, spec: StepSpec, branch: Branch | None) -> Branch:
         """The place of an event in the innermost list of which a step takes such."""
         if branch is None:
-            return Branch(self._root, 0)
+            return Branch(self._whole(), 0)
         outer: Branch | None = branch
         while outer is not None:
             made_by = outer.fanout.spec
@@ -216,9 +218,8 @@ class Routing(Staffing):
         recoveries: Mapping[str, int],
     ) -> None:
         """Keep an event for a step with several parameters, until all have come."""
-        fanout, where = self._root, WHOLE
+        fanout, where = self._whole() if branch is None else branch.fanout, WHOLE
         if branch is not None:
-            fanout = branch.fanout
             # Items of a list meet each other at once. What is made of them meets
             # what is made of the same item, until the list has ended.
             where = WHOLE if fanout.number == cause else branch.index + 1
@@ -295,7 +296,7 @@ class Routing(Staffing):
     def _joins_people(self) -> bool:
         """Whether a begun join still lacks an answer of a person."""
         joins = [join for joins in self._joins.values() for join in joins]
-        joins += self._root.joins.values()
+        joins += self._whole().joins.values()
         return any(self.plan.route(k).answers for join in joins for k in join.lacking)
 
 

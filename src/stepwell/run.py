@@ -68,7 +68,7 @@ class Run(Cycle):
         early, self._early = self._early, None
         if self.is_over or self._ending is not None:
             return
-        self._began = self._clock()
+        self._began = self.clock()
         self.wall = time.time()
         self._feed(RunStarted(self.now, event, self.wall, left))
         for act in early or ():
@@ -105,7 +105,7 @@ class Run(Cycle):
             # The shorter way for what steps send to steps: it is sure to be taken.
             route = self.machine.plan.routes.get(type(event))
             if route is not None and route.plain:
-                now = self._clock() - self._began
+                now = self.clock() - self._began
                 try:
                     self._follow(self.machine.sent(now, event, route, call), now)
                     self._tasks.kick()
@@ -210,13 +210,13 @@ class Run(Cycle):
         wait_id = self._next_wait
         self._next_wait += 1
         kind = WorkflowIdleEvent  # which nobody ever sends
-        self._bodies.stop_clock(call)
+        self.bodies.stop_clock(call)
         self._feed(WaitBegan(self.now, call.call_id, wait_id, kind, {}))
         return wait_id
 
     def unsuspend(self, call: StepCall, wait_id: int) -> None:
         """Count a call as running again."""
-        self._bodies.start_clock(call)
+        self.bodies.start_clock(call)
         self._feed(WaitDropped(self.now, call.call_id, wait_id))
 
     def collect(
@@ -253,7 +253,7 @@ class Run(Cycle):
         self._next_wait += 1
         answer: asyncio.Future[Event | None] = self.loop.create_future()
         self._answers[wait_id] = answer
-        self._bodies.stop_clock(call)
+        self.bodies.stop_clock(call)
         try:
             self._feed(
                 WaitBegan(
@@ -262,7 +262,7 @@ class Run(Cycle):
             )
             return await answer
         finally:
-            self._bodies.start_clock(call)
+            self.bodies.start_clock(call)
             del self._answers[wait_id]
             if not answer.done() or answer.cancelled():
                 self._feed(WaitDropped(self.now, call.call_id, wait_id))

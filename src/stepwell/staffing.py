@@ -185,9 +185,8 @@ class Staffing(RunState):
             if workers is not None and workers.queue:
                 workers.queue.clear()
         self._resuming = self._delayed = self._joins = NOTHING
-        self._recent.clear()
+        self._recent = self._root = None
         self._waits.clear()
-        self._root.gathered = self._root.joins = NOTHING
         self._out.append(Ended(stop, error, status))
 
     # -- the clock -------------------------------------------------------------

@@ -17,7 +17,7 @@ from stepwell.joins import Join, Place
 from stepwell.plan import Plan
 from stepwell.record import RunRecord
 from stepwell.signature import StepSpec
-from stepwell.waits import Questions, Waits, class_names
+from stepwell.waits import Waits, class_names
 
 __all__ = ["CallLeft", "FanoutLeft", "JoinLeft", "Place", "RunState", "Snapshot"]
 
@@ -115,7 +115,6 @@ class RunState:
         "_last_silent",
         "_next_call",
         "_next_timer",
-        "_questions",
         "_recent",
         "_resuming",
         "_root",
@@ -136,7 +135,7 @@ class RunState:
         self.plan = plan
         self.timeout = timeout
         self.record = RunRecord()
-        self.record.live = self._live
+        self.record.live = self
         self.status = "running"
         self.over = False
         # Who performs the calls; handed on to the workers of each step.
@@ -152,10 +151,10 @@ class RunState:
         self._workers: list[Workers | None] = [None] * len(plan.steps)
         # What `collect_events` keeps, and what else waits for others in no list.
         self._joins: dict[tuple[int, str], list[Join]] = NOTHING
-        self._root = Fanout(0, None, None)
+        # The run as a whole, as a list, where something waits for others in no list.
+        self._root: Fanout | None = None
         self._waits = Waits()
         self._resuming: dict[int, tuple[StepCall, Resume]] = NOTHING
-        self._questions = Questions()
         self._next_call = 1
         self._next_timer = 1
         self._clock_timer = 0
@@ -163,9 +162,15 @@ class RunState:
         self._clock_used = 0.0
         # The last events that were not just handed to one step: the number of the next
         # call then, class, takers, and the step that sent it. Cut from time to time.
-        self._recent: list[Routed] = []
+        self._recent: list[Routed] | None = None
         # The last call that returned None.
         self._last_silent: StepCall | None = None
+
+    def _whole(self) -> Fanout:
+        """The run as a whole, as a list: for what waits for others in no list."""
+        if self._root is None:
+            self._root = Fanout(0, None, None)
+        return self._root
 
     def _workers_of(self, spec: StepSpec) -> Workers:
         """The workers of a step."""
@@ -208,7 +213,7 @@ class RunState:
     def takes(self, event: Event) -> bool:
         """Whether a step accepts an event, waits for it, or has asked for it."""
         route = self.plan.route(type(event))
-        asked = route.answers and self._questions.open > 0
+        asked = route.answers and self._waits.questions > 0
         return bool(route.takers) or asked or self.awaits(event)
 
     def snapshot(self, at: float) -> Snapshot:
@@ -238,15 +243,15 @@ class RunState:
             ],
             early=list(self._waits.early),
             # A call that waits begins again, and asks again.
-            open_questions=self._questions.open
+            open_questions=self._waits.questions
             - sum(wait.asks for wait in self._waits.open.values()),
-            asked=self._questions.ever,
+            asked=self._waits.asked,
             visits=visits,
             elapsed=used,
             next_call=self._next_call,
         )
 
-    def _live(self) -> list[StepCall]:
+    def live_calls(self) -> list[StepCall]:
         """The calls that have not ended: that run, wait for events, or for workers."""
         live = list(self.calls.values())
         if self._waits.any or self._resuming:
@@ -261,7 +266,9 @@ class RunState:
 
     def _begun(self) -> list[StepCall]:
         """The calls that run or wait for events, but those that are being stopped."""
-        return [c for c in self._live() if c.started is not None and not c.stopping]
+        return [
+            c for c in self.live_calls() if c.started is not None and not c.stopping
+        ]
 
     def _calls_left(self, at: float, begun: list[StepCall]) -> list[CallLeft]:
         awaited = self._waits.awaited_by_call()
@@ -289,7 +296,7 @@ class RunState:
         for branch in branches:
             for outer in branch.outward() if branch else ():
                 found[outer.fanout] = None
-        return [self._root, *sorted(found, key=lambda fanout: fanout.number)]
+        return [self._whole(), *sorted(found, key=lambda fanout: fanout.number)]
 
     def _fanout_left(self, fanout: Fanout) -> FanoutLeft:
         steps = self.plan.steps
@@ -313,7 +320,7 @@ class RunState:
         """
         by_name = self.plan.by_name
         lists: list[Fanout] = []
-        fanouts = {0: self._root}
+        fanouts = {0: self._whole()}
         branches: dict[Place, Branch] = {}
 
         def branch_at(place: Place | None) -> Branch | None:
@@ -352,8 +359,8 @@ class RunState:
                 fanouts[number].keep(join, where)
         for event in left.early:
             self._waits.keep(event)
-        self._questions.ever = left.asked
-        self._questions.open = left.open_questions
+        self._waits.asked = left.asked
+        self._waits.questions = left.open_questions
         for step in self.plan.steps:
             self._workers_of(step).ran = left.visits.get(step.name, 0)
         self._clock_used = left.elapsed

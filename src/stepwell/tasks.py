@@ -9,49 +9,67 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from stepwell.bodies import Bodies, has_surroundings
 from stepwell.calls import StepCall
 from stepwell.context import Context, current_call
 from stepwell.executors import Executor
 
-__all__ = ["Ended", "Tasks"]
+__all__ = ["Employer", "Tasks"]
 
-Ended = Callable[[StepCall, Any, BaseException | None, float], None]
+
+class Employer(Protocol):
+    """The run whose calls are performed."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Tells the time, in seconds."""
+        ...
+
+    @property
+    def bodies(self) -> Bodies:
+        """Performs the calls of steps that ask for more than their event."""
+        ...
+
+    def on_ended(
+        self, call: StepCall, value: Any, error: BaseException | None, now: float
+    ) -> None:
+        """Take note that a call has ended.
+
+        Args:
+            call: Which one.
+            value: What it returned.
+            error: What it raised: a `CancelledError` where it was cancelled.
+            now: The time.
+        """
+        ...
 
 
 class Tasks:
     """Performs the calls of one run.
 
     Args:
+        run: The run.
         loop: The event loop that runs here.
         ctx: Given to the steps that take a context.
         instance: The workflow, given to steps as `self`.
         executor: Performs the bodies of steps.
-        bodies: Performs those that ask for more than their event.
-        clock: Tells the time, in seconds.
-        ended: Called with each call that ended, what it returned, what it raised (a
-            `CancelledError` where it was cancelled), and the time.
     """
 
     def __init__(
         self,
+        run: Employer,
         loop: asyncio.AbstractEventLoop,
         ctx: Context[Any],
         instance: object,
         executor: Executor,
-        bodies: Bodies,
-        clock: Callable[[], float],
-        ended: Ended,
     ) -> None:
+        self._run = run
         self._loop = loop
         self._ctx = ctx
         self._instance = instance
         self._executor = executor
-        self._bodies = bodies
-        self._clock = clock
-        self._ended = ended
         # Every call starts from the context variables of whoever started the run.
         self._variables = contextvars.copy_context()
         self._tasks: dict[asyncio.Future[Any], StepCall] = {}
@@ -68,7 +86,7 @@ class Tasks:
             arguments[spec.context_parameter] = self._ctx.for_call(call)
         variables = self._variables.copy()
         variables.run(current_call.set, (self._ctx, call))
-        performer = self._bodies if has_surroundings(spec) else self._executor
+        performer = self._run.bodies if has_surroundings(spec) else self._executor
         try:
             instance = self._instance if spec.bound else None
             body = performer.perform(call, instance, arguments)
@@ -89,11 +107,14 @@ class Tasks:
     def _on_done(self, task: asyncio.Future[Any]) -> None:
         call = self._tasks.pop(task)
         if task.cancelled():
-            self._ended(call, None, asyncio.CancelledError(), self._clock())
+            self._report(call, None, asyncio.CancelledError())
         elif (error := task.exception()) is not None:
-            self._ended(call, None, error, self._clock())
+            self._report(call, None, error)
         else:
-            self._ended(call, task.result(), None, self._clock())
+            self._report(call, task.result(), None)
+
+    def _report(self, call: StepCall, value: Any, error: BaseException | None) -> None:
+        self._run.on_ended(call, value, error, self._run.clock())
 
     def catch_up(self) -> None:
         """Nothing: ends are reported as they come about."""

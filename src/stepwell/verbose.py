@@ -6,7 +6,8 @@ import contextlib
 from typing import Any
 
 from stepwell.calls import StepCall
-from stepwell.record import CallRecord, RunRecord
+from stepwell.record import RunRecord
+from stepwell.rows import CallRecord
 
 __all__ = ["Chatter"]
 

@@ -12,7 +12,7 @@ from stepwell.calls import NOTHING, StepCall
 from stepwell.events import Event, WorkflowIdleEvent
 from stepwell.signature import StepSpec
 
-__all__ = ["Questions", "Wait", "Waits", "class_names"]
+__all__ = ["Wait", "Waits", "class_names"]
 
 # Answers kept for a step that has not begun to wait for them.
 _EARLY = 1_000
@@ -85,15 +85,36 @@ class Waits:
         early: Answers that came before anybody waited for them.
         again: By number, the calls that begin again after they had waited.
         any: Whether there is any of `open` or `again`.
+        questions: How many questions to people outside are without an answer.
+        asked: Whether there ever was one.
     """
 
-    __slots__ = ("_waits_of_call", "again", "any", "early", "open")
+    __slots__ = (
+        "_waits_of_call",
+        "again",
+        "any",
+        "asked",
+        "early",
+        "open",
+        "questions",
+    )
 
     def __init__(self) -> None:
+        self.questions = 0
+        self.asked = False
         self.clear()
 
+    def ask(self) -> None:
+        """One question more."""
+        self.asked = True
+        self.questions += 1
+
+    def answer(self) -> None:
+        """One less; more answers than questions are no credit for the next one."""
+        self.questions = max(0, self.questions - 1)
+
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget whatever is waited for."""
         self.any = False
         self.open: dict[int, Wait] = NOTHING
         self.early: list[Event] | tuple[()] = ()
@@ -202,27 +223,3 @@ def _take(kept: list[Event], wait: Wait) -> Event | None:
             del kept[index]
             return event
     return None
-
-
-class Questions:
-    """How many questions to people outside are without an answer.
-
-    Attributes:
-        open: The number of them.
-        ever: Whether there ever was one.
-    """
-
-    __slots__ = ("ever", "open")
-
-    def __init__(self) -> None:
-        self.open = 0
-        self.ever = False
-
-    def ask(self) -> None:
-        """One more."""
-        self.ever = True
-        self.open += 1
-
-    def answer(self) -> None:
-        """One less; more answers than questions are no credit for the next one."""
-        self.open = max(0, self.open - 1)

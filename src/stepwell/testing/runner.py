@@ -18,7 +18,8 @@ from stepwell.errors import (
     did_you_mean,
 )
 from stepwell.events import Event, StartEvent
-from stepwell.record import CallRecord, RunRecord
+from stepwell.record import RunRecord
+from stepwell.rows import CallRecord
 from stepwell.workflow import Workflow
 
 __all__ = ["WorkflowTestResult", "WorkflowTestRunner"]
