@@ -5,6 +5,7 @@ the change that mends it. That change is made, and the cell has to run then.
 """
 
 import ast
+import gc
 import inspect
 import itertools
 import re
@@ -1256,6 +1257,16 @@ EVERY_MISTAKE = pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: m.nam
 INNER = re.compile(
     r"stepwell\.(?!retry)\w|\.py\b|/src/|0x[0-9a-f]{4}|<class |<function |EventMeta"
 )
+
+
+@pytest.fixture(autouse=True)
+def coroutines_nobody_awaited_are_collected_here(request):
+    """An error that holds one is held by its own traceback, until it is collected."""
+    yield
+    if "await" in request.node.name:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited")
+            gc.collect()
 
 
 @EVERY_MISTAKE

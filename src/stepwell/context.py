@@ -89,6 +89,10 @@ class Context(Generic[S]):
         self._serializer = serializer or workflow.serializer
         self._store: InMemoryStateStore[S] | None = None
         self._left: Snapshot | None = None
+        self._door: Door | None = None
+        self._call: StepCall | None = None
+        # The context that one call's face of it shares all but the call with.
+        self._home: Context[S] | None = None
         if previous_context is not None:
             plan = workflow.compile()
             state, self._left = _snapshots().load(
@@ -98,10 +102,6 @@ class Context(Generic[S]):
         elif workflow.state_type is not DictState:
             state = default_state(workflow.state_type)
             self._store = cast("InMemoryStateStore[S]", InMemoryStateStore(state))
-        self._door: Door | None = None
-        self._call: StepCall | None = None
-        # The context that one call's face of it shares all but the call with.
-        self._home: Context[S] | None = None
 
     @classmethod
     def from_dict(

@@ -64,6 +64,7 @@ class Cycle:
         machine: A fresh machine.
         instance: The workflow, given to steps as `self`.
         ctx: Holds the state; is attached to this run.
+        loop: The event loop that runs here.
         run_id: Names the run in journals and messages.
         executor: Performs the calls.
         resources: Makes what is injected into steps.
@@ -109,6 +110,7 @@ class Cycle:
         machine: Machine,
         instance: object,
         ctx: Context[Any],
+        loop: asyncio.AbstractEventLoop,
         *,
         run_id: str,
         executor: Executor,
@@ -119,7 +121,7 @@ class Cycle:
         self.machine = machine
         self.run_id = run_id
         self.record = machine.record
-        self.loop = loop = asyncio.get_running_loop()
+        self.loop = loop
         self.outcome: asyncio.Future[StopEvent] = loop.create_future()
         # Who waits for the outcome.
         self._waiters: Sleepers | None = None
@@ -221,12 +223,12 @@ class Cycle:
     def _end_unrecorded(self, ended: Ended) -> None:
         assert self._ledger is not None
         self._ledger.close()
-        self._end(ended)
+        self._end(ended, self.now)
 
     def _abort(self, error: BaseException) -> None:
         self.machine.over = True
         stop = WorkflowFailedEvent(step_name=None, exception=error)
-        self._end(Ended(stop, error, "failed"))
+        self._end(Ended(stop, error, "failed"), self.now)
 
     def _carry_out(self, commands: list[Command], at: float) -> None:
         """Carry out what facts led to that a journal has kept by now."""
@@ -262,17 +264,20 @@ class Cycle:
         """A call has come to its end, seen at `now` on the run's clock."""
         at = now - self._began
         try:
-            if self._ending is not None:
+            if error is None and self._ledger is None and self._ending is None:
+                commands = self.machine.returned(at, call.call_id, value)
+                if commands or self._watcher is not None or self._chatter is not None:
+                    self._follow(commands, at)
+                elif self.record.readers.any:
+                    self.record.readers.wake()
+            elif self._ending is not None:
                 self._note_end(call, at, error)
-            elif error is not None:
-                if isinstance(error, asyncio.CancelledError):
-                    self._feed(CallCancelled(at, call.call_id))
-                else:
-                    self._feed(failed(call, error, at, self.machine.plan.name))
-            elif self._ledger is not None:
+            elif error is None:
                 self._feed(CallReturned(at, call.call_id, value))
+            elif isinstance(error, asyncio.CancelledError):
+                self._feed(CallCancelled(at, call.call_id))
             else:
-                self._follow(self.machine.returned(at, call, value), at)
+                self._feed(failed(call, error, at, self.machine.plan.name))
         except Exception as broken:
             self._abort(broken)
 
@@ -302,7 +307,7 @@ class Cycle:
 
     # -- the end -----------------------------------------------------------------
 
-    def _end(self, ended: Ended, at: float = 0.0) -> None:
+    def _end(self, ended: Ended, at: float) -> None:
         """Close the stream and stop what runs; the outcome waits for the last."""
         if self._ending is not None:
             return
@@ -310,11 +315,12 @@ class Cycle:
             self._grace.cancel()
         self._ending = ended
         self.status_at_end = ended.status
-        self.ended_at = self.now
+        self.ended_at = at
         self.record.close(ended.stop)
-        for handle in self._timers.values():
-            handle.cancel()
-        self._timers.clear()
+        if self._timers:
+            for handle in self._timers.values():
+                handle.cancel()
+            self._timers.clear()
         self._unended = len(self._tasks)
         if self.record.open:
             self._tasks.stop_all(self.record.open)
@@ -334,7 +340,8 @@ class Cycle:
         if self.outcome.done():
             return
         assert self._ending is not None
-        self.record.settle(self.now)
+        if self.record.open:
+            self.record.settle(self.now)
         error = self._ending.error
         if self.unstoppable:
             names = ", ".join(f"`{name}`" for name in self.unstoppable)

@@ -127,6 +127,9 @@ class WorkflowHandler:
             raise
         finally:
             self._waiters -= 1
+            # The traceback of what is raised holds this frame, which would hold the
+            # run, which holds what is raised.
+            del self, run
 
     def _warn_if_alone(self) -> None:
         """Log that the run waits for somebody, if nobody could have noticed."""

@@ -175,9 +175,9 @@ def about_sent(value: object, by: str = "send_event") -> tuple[str, str]:
 _PLAIN = frozenset({bool, bytes, dict, float, int, list, set, str, tuple})
 
 
-def about_stop(event: Event) -> tuple[str, str] | None:
+def about_stop(event: StopEvent) -> tuple[str, str] | None:
     """What is wrong with a stop event, and what to write; None if nothing is."""
-    if not isinstance(event, StopEvent) or type(event.result) in _PLAIN:
+    if type(event.result) in _PLAIN:
         return None
     if inspect.iscoroutine(event.result):
         name = event.result.__qualname__.rpartition(".")[2]

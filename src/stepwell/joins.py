@@ -66,6 +66,10 @@ class Join:
             )
         )
 
+    def is_of(self, expected: Sequence[type[Event]]) -> bool:
+        """Whether this is the list it was last given, the very object."""
+        return self.given is expected and len(expected) == len(self.expected)
+
     def add(self, event: Event, place: Place | None, *, again: bool = False) -> None:
         """Keep an event; `again` says that its call may have added it before."""
         kind: type[Event] | None = type(event)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stepwell.attempts import add_note, step_failed
 from stepwell.calls import (
     NO_RECOVERIES,
     NOTHING,
@@ -81,14 +80,14 @@ class Machine(Routing):
 
     def apply(self, fact: Fact) -> list[Command]:
         """Take in what happened and say what to do about it, in order."""
+        if isinstance(fact, CallReturned):
+            return self.returned(fact.at, fact.call_id, fact.value)
         if self.over:
             return []
-        out = self._out = []
         _RULES[type(fact)](self, fact)
         if not self.calls and type(fact) is not Settled:
             self._rest(fact.at)
-        self._out = []
-        return out
+        return self._handed_out()
 
     # The shorter way, for whoever keeps no journal: no object for each of the facts
     # that come by thousands, and none for the commonest command. The rules are those
@@ -98,11 +97,37 @@ class Machine(Routing):
         """From now on hand calls that begin to `start`, not out among the commands."""
         self._start = start
 
-    def returned(self, at: float, call: StepCall, value: Any) -> list[Command]:
+    def started(self, at: float, event: Event, wall: float) -> list[Command]:
+        """As `apply` for a `RunStarted` with an event."""
+        self._begin_with(at, event, wall)
+        if not self.calls:
+            self._rest(at)
+        return self._handed_out()
+
+    def returned(self, at: float, call_id: int, value: Any) -> list[Command]:
         """As `apply` for a `CallReturned`."""
+        # What is usual is written out in here: it happens for every call.
         if self.over:
             return []
-        self._take_value(at, call.call_id, value)
+        call = self.calls.pop(call_id, None) or self._finished(at, call_id)
+        if self._waits.any:
+            self._waits.forget(call_id)
+        route = call.spec.passed[0].get(type(value))
+        if call.stopping:
+            self._stopped(at, call)
+        elif value is None:
+            self.record.write_done(call, at)
+            self._last_silent = call
+            self._depart(at, call)
+        elif route is None or (route.stops and about_stop(value)):
+            self._take_unusual(at, call, value)
+        elif route.stops:
+            self.record.write_done(call, at, route.outputs)
+            self._end(at, value, None, "done")
+        else:
+            self.record.write_done(call, at, route.outputs)
+            self._route(at, value, route, call, call.branch)
+            self._depart(at, call)
         if not self.calls:
             self._rest(at)
         out = self._out
@@ -119,6 +144,9 @@ class Machine(Routing):
         if self._clock_since is None or self.status == "waiting":
             self._resume(at)
         self._route(at, event, route, call, call.branch)
+        return self._handed_out()
+
+    def _handed_out(self) -> list[Command]:
         out = self._out
         if out:
             self._out = []
@@ -157,13 +185,11 @@ class Machine(Routing):
     # -- rules, one for each kind of fact ------------------------------------
 
     def _on_started(self, fact: RunStarted) -> None:
+        if fact.event is not None:
+            return self._begin_with(fact.at, fact.event, fact.wall)
         self.wall = fact.wall
         self.status = "running"
         self.left = None
-        if fact.event is not None:
-            self._start_clock(fact.at)
-            route = self.plan.route(type(fact.event))
-            return self._route(fact.at, fact.event, route, None, None)
         todo, lists = self._take_up(fact.at, fact.left)
         self._start_clock(fact.at)
         for call, delay in todo:
@@ -173,6 +199,13 @@ class Machine(Routing):
                 self._delay(fact.at + delay, call)
         for fanout in lists:
             self._leave(fact.at, Branch(fanout, 0))
+
+    def _begin_with(self, at: float, event: Event, wall: float) -> None:
+        self.wall = wall
+        self.status = "running"
+        self.left = None
+        self._start_clock(at)
+        self._route(at, event, self.plan.route(type(event)), None, None)
 
     def _on_sent(self, fact: EventSent) -> None:
         self._take_event(fact.at, fact.event, fact.call_id, fact.step)
@@ -195,30 +228,6 @@ class Machine(Routing):
         if self._clock_since is None or self.status == "waiting":
             self._resume(at)
         self._route(at, event, route, source, branch, step)
-
-    def _on_returned(self, fact: CallReturned) -> None:
-        self._take_value(fact.at, fact.call_id, fact.value)
-
-    def _take_value(self, at: float, call_id: int, value: Any) -> None:
-        # What is usual is written out in here: it happens for every call.
-        call = self.calls.pop(call_id, None) or self._finished(at, call_id)
-        if self._waits.any:
-            self._waits.forget(call_id)
-        if call.stopping:
-            return self._stopped(at, call)
-        route = call.spec.passed[0].get(type(value))
-        if value is None:
-            self.record.write_done(call, at)
-            self._last_silent = call
-        elif route is None or (route.stops and about_stop(value)):
-            return self._take_unusual(at, call, value)
-        else:
-            self.record.write_done(call, at, route.outputs)
-            if route.stops:
-                self._end(at, value, None, "done")
-            else:
-                self._route(at, value, route, call, call.branch)
-        self._depart(at, call)
 
     def _take_unusual(self, at: float, call: StepCall, value: Any) -> None:
         """What a call returned if not a single event of a class that it did before."""
@@ -252,7 +261,7 @@ class Machine(Routing):
             return self._give_up(fact.at, call, fact.error)
         self.record.write_ended(call, fact.at, "retrying", error=fact.error)
         following = call.again(fact.error, fact.at)
-        self._waits.begin_again(following)
+        self._own_waits().begin_again(following)
         self._delay(fact.at + fact.retry_in, following)
         self._release(fact.at, call)
 
@@ -299,7 +308,11 @@ class Machine(Routing):
             for taken_from, classes, events in past.taken:
                 if taken_from == buffer_id and classes == expected:
                     return list(events)
-        join = self._join(call.spec, buffer_id, expected)
+        joins = self._joins.get((call.spec.index, buffer_id))
+        join = joins[0] if joins else None
+        # The same list again, as it nearly always is: not to be read through.
+        if join is None or not join.is_of(expected):
+            join = self._join(call.spec, buffer_id, expected)
         branch = call.branch
         place = branch.place if branch is not None else None
         join.add(event, place, again=past.begins_again)
@@ -328,11 +341,11 @@ class Machine(Routing):
                 past.answers = (*past.answers, answer)
         if answer is not None:
             return self._out.append(Resume(fact.wait_id, answer))
-        self._waits.add(wait)
+        self._own_waits().add(wait)
         if fact.asking is not None:
             wait.asks = self.plan.route(type(fact.asking)).asks
             if wait.asks:
-                self._waits.ask()
+                self._own_waits().ask()
             self._out.append(Publish(fact.asking))
         if fact.timeout is not None:
             wait.timer = self._wake(fact.at + fact.timeout)
@@ -426,61 +439,15 @@ class Machine(Routing):
         waits = () if call_id in self.calls else self._waits.of_call(call_id)
         return waits[0].call if waits else self.calls.get(call_id)
 
-    def _depart(self, at: float, call: StepCall) -> None:
-        """Let a call that has come to its end go: its worker, its part in a list."""
-        if not self.over:
-            # As in `_release`, written out.
-            workers = call.workers
-            busy = workers.busy = workers.busy - 1
-            if not busy:
-                workers.free = None
-            elif workers.free is None:
-                workers.free = [call.worker]
-            else:
-                workers.free.append(call.worker)
-            if workers.queue:
-                self._fill(at, workers)
-            branch = call.branch
-            if branch is not None:
-                self._bring_up(branch, call.recoveries)
-                self._leave(at, branch)
-
-    def _stopped(self, at: float, call: StepCall) -> None:
-        """A call that was told to stop has come to its end, however it did."""
-        call.stopping = False
-        self.record.write_ended(call, at, "cancelled")
-        self._depart(at, call)
-
     def _delay(self, due: float, call: StepCall) -> None:
         if self._delayed is NOTHING:
             self._delayed = {}
         self._delayed[self._wake(due)] = (call, due)
 
-    def _give_up(self, at: float, call: StepCall, error: BaseException) -> None:
-        """A call failed for good: it is for its `@catch_error` step, or the end."""
-        catcher = self.plan.catcher(call.spec)
-        if catcher is None or not isinstance(error, Exception):
-            return self._fail(at, call, error)
-        both = f"{call.spec.name}/{catcher.name}"
-        helped = max(call.recoveries.get(key, 0) for key in (catcher.name, both))
-        if helped >= catcher.max_recoveries:
-            add_note(
-                error,
-                f"@catch_error `{catcher.name}` was not called again: on the way here "
-                f"it has helped as often as its max_recoveries={helped} allows",
-            )
-            return self._fail(at, call, error)
-        self.record.write_ended(call, at, "failed", error=error)
-        event = step_failed(call, error, at, self.wall)
-        recoveries = {**call.recoveries, catcher.name: helped + 1, both: helped + 1}
-        self._offer(at, catcher, event, call.call_id, call.branch, recoveries)
-        self._depart(at, call)
-
 
 _RULES: dict[type[Fact], Callable[[Machine, Any], None]] = {
     RunStarted: Machine._on_started,
     EventSent: Machine._on_sent,
-    CallReturned: Machine._on_returned,
     CallFailed: Machine._on_failed,
     CallCancelled: Machine._on_cancelled,
     EventsCollected: Machine._on_collected,

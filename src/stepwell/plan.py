@@ -289,7 +289,8 @@ class Plan:
                     **where,
                 )
             route = self.route(kind)
-            if route.stops and (wrong := about_stop(value)):
+            wrong = about_stop(value) if isinstance(value, StopEvent) else None
+            if wrong is not None:
                 return WorkflowRuntimeError(
                     f"step `{spec.name}` of {self.name} returned a {kind.__name__} "
                     f"{wrong[0]}.",

@@ -268,7 +268,8 @@ class RunRecord:
         if not self._closed:
             self.write_event(stop)
             self._closed = True
-        self.readers.wake()
+        if self.readers.any:
+            self.readers.wake()
 
     def settle(self, at: float) -> None:
         """Note of every call that was not seen to end that it was cancelled."""

@@ -98,16 +98,16 @@ class _Crew:
         "__weakref__",
         "_burst",
         "_giving_way",
-        "_loop",
         "_pumping",
         "_runners",
+        "loop",
         "ready",
         "start",
         "variables",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, variables: Context) -> None:
-        self._loop = loop
+        self.loop = loop
         self.variables = variables
         self.ready: deque[StepCall | _Outcome] = deque()
         self.start = self.ready.append
@@ -124,13 +124,13 @@ class _Crew:
         if self._runners:
             # Whoever is at work goes on with them, unless all are suspended.
             self._pumping = True
-            self._loop.call_soon(self._pump, context=self.variables)
+            self.loop.call_soon(self._pump, context=self.variables)
         else:
             self._spawn()
 
     def _spawn(self) -> None:
         self._runners += 1
-        task = self._loop.create_task(self._run(), context=self.variables.copy())
+        task = self.loop.create_task(self._run(), context=self.variables.copy())
         # Until its body has begun, which a task that is cancelled before never does.
         task.add_done_callback(self._retire, context=self.variables)
 
@@ -151,12 +151,16 @@ class _Crew:
     def _retire(self, _: object = None) -> None:
         """A runner's task ends, or was cancelled before it began."""
         self._runners -= 1
-        if not self._loop.is_closed():
+        if not self.loop.is_closed():
             self.kick()
 
     async def _run(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+        # Any, for at the end they are all let go of.
+        task: Any = asyncio.current_task()
+        call: Any
+        relay: Any
+        spec: Any
+        before: Any
         task.remove_done_callback(self._retire)
         ready = self.ready
         named_after: StepSpec | None = None
@@ -169,12 +173,12 @@ class _Crew:
                 if ready and not self._pumping:
                     # Gets its turn only if the step suspends.
                     self._pumping = True
-                    self._loop.call_soon(self._pump, context=self.variables)
+                    self.loop.call_soon(self._pump, context=self.variables)
                 if isinstance(call, tuple):
                     _report(*call)
                     continue
                 spec = call.spec
-                relay: Relay = call.workers.employer
+                relay = call.workers.employer
                 if relay.over:
                     continue
                 current_call.set((relay.ctx, call))
@@ -219,7 +223,7 @@ class _Crew:
                     return
                 # With nothing left to do it ends here: a run leaves no task behind.
                 if ready and (now := perf_counter()) > give_way_at:
-                    this = this or _pass_of(self._loop)
+                    this = this or _pass_of(self.loop)
                     if in_pass == this.number:
                         # No step is suspended, so nobody else is to go on meanwhile.
                         self._giving_way += 1
@@ -228,14 +232,19 @@ class _Crew:
                         finally:
                             self._giving_way -= 1
                         now = perf_counter()
-                    give_way_at = this.take_turn(self._loop, now)
+                    give_way_at = this.take_turn(self.loop, now)
                     in_pass = this.number
         finally:
+            # The traceback of what a step raised holds this frame, which would hold
+            # the run, which holds what was raised.
+            call = relay = run = face = spec = named_after = before = task = None
+            value = error = None
             self._retire()
 
 
 _FATAL = (KeyboardInterrupt, SystemExit)
-_crews: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[_Crew]] = WeakKeyDictionary()
+# The last crew, whose loop and variables the next run most likely shares.
+_last: ref[_Crew] | None = None
 
 
 def _differs(before: Context) -> bool:
@@ -251,11 +260,11 @@ def _crew_of(loop: asyncio.AbstractEventLoop) -> _Crew:
 
     It lives as long as there is a run that needs it.
     """
-    last = _crews.get(loop)
-    crew = last() if last is not None else None
-    if crew is None or _differs(crew.variables):
+    global _last
+    crew = _last() if _last is not None else None
+    if crew is None or crew.loop is not loop or _differs(crew.variables):
         crew = _Crew(loop, copy_context())
-        _crews[loop] = ref(crew)
+        _last = ref(crew)
     return crew
 
 

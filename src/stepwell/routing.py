@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from stepwell.attempts import add_note, step_failed
 from stepwell.calls import (
     NO_RECOVERIES,
     NOTHING,
@@ -90,7 +91,7 @@ class Routing(Staffing):
         It asks or answers somebody, ends a wait, goes to one step alone, or nowhere.
         """
         if route.asks:
-            self._waits.ask()
+            self._own_waits().ask()
             self._out.append(Publish(event))
         if route.answers:
             self._waits.answer()
@@ -106,9 +107,9 @@ class Routing(Staffing):
             self._wake_call(at, waited, event)
         elif self._waits.again and (specs := self._waits.awaited_again(event)):
             takers = tuple(s for s in takers if s not in specs)
-            self._waits.keep(event)
+            self._own_waits().keep(event)
         elif not takers and route.answers:
-            self._waits.keep(event)
+            self._own_waits().keep(event)
         elif not takers and not route.asks:
             self._unhandled(event)
         return takers
@@ -125,6 +126,53 @@ class Routing(Staffing):
                 internal=True,
             )
         )
+
+    # -- the end of calls ------------------------------------------------------
+
+    def _depart(self, at: float, call: StepCall) -> None:
+        """Let a call that has come to its end go: its worker, its part in a list."""
+        if not self.over:
+            # As in `_release`, written out.
+            workers = call.workers
+            busy = workers.busy = workers.busy - 1
+            if not busy:
+                workers.free = None
+            elif workers.free is None:
+                workers.free = [call.worker]
+            else:
+                workers.free.append(call.worker)
+            if workers.queue:
+                self._fill(at, workers)
+            branch = call.branch
+            if branch is not None:
+                self._bring_up(branch, call.recoveries)
+                self._leave(at, branch)
+
+    def _stopped(self, at: float, call: StepCall) -> None:
+        """A call that was told to stop has come to its end, however it did."""
+        call.stopping = False
+        self.record.write_ended(call, at, "cancelled")
+        self._depart(at, call)
+
+    def _give_up(self, at: float, call: StepCall, error: BaseException) -> None:
+        """A call failed for good: it is for its `@catch_error` step, or the end."""
+        catcher = self.plan.catcher(call.spec)
+        if catcher is None or not isinstance(error, Exception):
+            return self._fail(at, call, error)
+        both = f"{call.spec.name}/{catcher.name}"
+        helped = max(call.recoveries.get(key, 0) for key in (catcher.name, both))
+        if helped >= catcher.max_recoveries:
+            add_note(
+                error,
+                f"@catch_error `{catcher.name}` was not called again: on the way here "
+                f"it has helped as often as its max_recoveries={helped} allows",
+            )
+            return self._fail(at, call, error)
+        self.record.write_ended(call, at, "failed", error=error)
+        event = step_failed(call, error, at, self.wall)
+        recoveries = {**call.recoveries, catcher.name: helped + 1, both: helped + 1}
+        self._offer(at, catcher, event, call.call_id, call.branch, recoveries)
+        self._depart(at, call)
 
     # -- lists and sets of events ----------------------------------------------
 
@@ -280,8 +328,7 @@ class Routing(Staffing):
     ) -> Join:
         joins = self._joins.get((spec.index, buffer_id), ())
         for join in joins:
-            # The same list again, as it nearly always is: not to be read through.
-            if join.given is expected and len(expected) == len(join.expected):
+            if join.is_of(expected):
                 return join
         # Different `expected` lists of one step are different joins.
         for join in joins:

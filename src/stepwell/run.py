@@ -70,7 +70,14 @@ class Run(Cycle):
             return
         self._began = self.clock()
         self.wall = time.time()
-        self._feed(RunStarted(self.now, event, self.wall, left))
+        if event is None or self._ledger is not None:
+            self._feed(RunStarted(0.0, event, self.wall, left))
+        else:
+            try:
+                self._follow(self.machine.started(0.0, event, self.wall), 0.0)
+                self._tasks.kick()
+            except Exception as error:
+                self._abort(error)
         for act in early or ():
             act()
 
@@ -105,9 +112,10 @@ class Run(Cycle):
             # The shorter way for what steps send to steps: it is sure to be taken.
             route = self.machine.plan.routes.get(type(event))
             if route is not None and route.plain:
-                now = self.clock() - self._began
+                at = self.clock() - self._began
                 try:
-                    self._follow(self.machine.sent(now, event, route, call), now)
+                    commands = self.machine.sent(at, event, route, call)
+                    self._follow(commands, at)
                     self._tasks.kick()
                 except Exception as error:
                     self._abort(error)

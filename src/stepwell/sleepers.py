@@ -49,7 +49,8 @@ class Sleepers:
         for bed in beds or ():
             loop = bed.get_loop()
             if loop is here:
-                _release(bed)
+                if not bed.done():
+                    bed.set_result(None)
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(_release, bed)
 

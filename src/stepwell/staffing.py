@@ -18,7 +18,7 @@ from stepwell.events import Event, StopEvent, WorkflowFailedEvent
 from stepwell.plan import Plan
 from stepwell.signature import StepSpec
 from stepwell.state import RunState
-from stepwell.waits import Wait
+from stepwell.waits import NO_WAITS, Wait
 
 __all__ = ["Staffing"]
 
@@ -180,13 +180,15 @@ class Staffing(RunState):
         self.over = True
         self.status = status
         self.record.part()
-        self.calls.clear()
-        for workers in self._workers:
-            if workers is not None and workers.queue:
-                workers.queue.clear()
+        if self.record.open:
+            self.calls.clear()
+            for workers in self._workers:
+                if workers is not None and workers.queue:
+                    workers.queue.clear()
         self._resuming = self._delayed = self._joins = NOTHING
         self._recent = self._root = None
-        self._waits.clear()
+        if self._waits is not NO_WAITS:
+            self._waits.clear()
         self._out.append(Ended(stop, error, status))
 
     # -- the clock -------------------------------------------------------------

@@ -17,7 +17,7 @@ from stepwell.joins import Join, Place
 from stepwell.plan import Plan
 from stepwell.record import RunRecord
 from stepwell.signature import StepSpec
-from stepwell.waits import Waits, class_names
+from stepwell.waits import NO_WAITS, Waits, class_names
 
 __all__ = ["CallLeft", "FanoutLeft", "JoinLeft", "Place", "RunState", "Snapshot"]
 
@@ -153,7 +153,7 @@ class RunState:
         self._joins: dict[tuple[int, str], list[Join]] = NOTHING
         # The run as a whole, as a list, where something waits for others in no list.
         self._root: Fanout | None = None
-        self._waits = Waits()
+        self._waits = NO_WAITS
         self._resuming: dict[int, tuple[StepCall, Resume]] = NOTHING
         self._next_call = 1
         self._next_timer = 1
@@ -165,6 +165,12 @@ class RunState:
         self._recent: list[Routed] | None = None
         # The last call that returned None.
         self._last_silent: StepCall | None = None
+
+    def _own_waits(self) -> Waits:
+        """What is waited for, to be added to."""
+        if self._waits is NO_WAITS:
+            self._waits = Waits()
+        return self._waits
 
     def _whole(self) -> Fanout:
         """The run as a whole, as a list: for what waits for others in no list."""
@@ -357,10 +363,11 @@ class RunState:
             else:
                 number, where = joined.at or (0, WHOLE)
                 fanouts[number].keep(join, where)
+        waits = self._own_waits()
         for event in left.early:
-            self._waits.keep(event)
-        self._waits.asked = left.asked
-        self._waits.questions = left.open_questions
+            waits.keep(event)
+        waits.asked = left.asked
+        waits.questions = left.open_questions
         for step in self.plan.steps:
             self._workers_of(step).ran = left.visits.get(step.name, 0)
         self._clock_used = left.elapsed
@@ -384,7 +391,7 @@ class RunState:
             past.last_error = given.last_error
             past.last_failed = (given.last_failed or 0.0) - self.wall
             past.begins_again = given.running or given.attempt > 1
-            self._waits.begin_again(call, given.awaited)
+            waits.begin_again(call, given.awaited)
             if branch is not None:
                 branch.fanout.alive += 1
             todo.append((call, given.delay))

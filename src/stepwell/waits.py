@@ -12,7 +12,7 @@ from stepwell.calls import NOTHING, StepCall
 from stepwell.events import Event, WorkflowIdleEvent
 from stepwell.signature import StepSpec
 
-__all__ = ["Wait", "Waits", "class_names"]
+__all__ = ["NO_WAITS", "Wait", "Waits", "class_names"]
 
 # Answers kept for a step that has not begun to wait for them.
 _EARLY = 1_000
@@ -111,7 +111,8 @@ class Waits:
 
     def answer(self) -> None:
         """One less; more answers than questions are no credit for the next one."""
-        self.questions = max(0, self.questions - 1)
+        if self.questions:
+            self.questions -= 1
 
     def clear(self) -> None:
         """Forget whatever is waited for."""
@@ -206,6 +207,10 @@ class Waits:
                 names = found.setdefault(wait.call.call_id, [])
                 names.append(class_names(wait.kind)[0])
         return found
+
+
+# Of runs that have waited for nothing. Not to be changed.
+NO_WAITS = Waits()
 
 
 def class_names(kind: type) -> tuple[str, str]:

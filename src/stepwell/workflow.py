@@ -427,7 +427,7 @@ class Workflow(metaclass=WorkflowMeta):
             )
         event = None if left else plan.start_event(start_event, kwargs)
         try:
-            asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError:
             raise NoRunningLoopError(
                 f"{name}.run() needs a running event loop, and there is none here.",
@@ -445,6 +445,7 @@ class Workflow(metaclass=WorkflowMeta):
             machine,
             self,
             context,
+            loop,
             run_id=run_id,
             executor=self.__executor,
             resources=self._resource_manager,
