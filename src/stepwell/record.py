@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from itertools import repeat
 from typing import Any, Protocol
 
 from stepwell.calls import StepCall
@@ -30,8 +29,8 @@ __all__ = [
 
 CALLS_KEPT = 3_000
 EVENTS_KEPT = 100_000
-# So many calls are dropped together.
-_SURPLUS = 256
+# So many calls are put away together, and dropped together.
+_SHEET = 256
 # Readers of a full stream give the loop back to everybody else this often.
 _BURST = 256
 
@@ -70,6 +69,7 @@ class RunRecord:
         "_events_start",
         "_internal",
         "_kept",
+        "_sheets",
         "listeners",
         "live",
         "marks",
@@ -77,7 +77,6 @@ class RunRecord:
         "number",
         "open",
         "readers",
-        "room",
         "rows",
         "was_read",
         "when_idle",
@@ -87,7 +86,10 @@ class RunRecord:
         self, *, calls_kept: int = CALLS_KEPT, events_kept: int = EVENTS_KEPT
     ) -> None:
         # Lists, cut from time to time: a deque alone is larger than a short run.
+        # The last calls that ended; those before them are on sheets, which are nothing
+        # that garbage collection has to go through either.
         self.rows: list[Row] = []
+        self._sheets: tuple[tuple[Row, ...], ...] = ()
         # Knows the calls that have not ended, while the run goes on; and those of them
         # that were there when it ended.
         self.live: Live | None = None
@@ -95,7 +97,6 @@ class RunRecord:
         # Counts all that is told: calls being queued, begun and ended, internal events.
         self.number = 0
         self._kept = calls_kept
-        self.room = calls_kept + _SURPLUS
         self._dropped = 0
         # In every other place, the number of what had been told last by then.
         self._events: list[Any] = []
@@ -121,20 +122,25 @@ class RunRecord:
 
     def __len__(self) -> int:
         """How many calls are kept."""
-        return min(len(self.rows) + len(self._going_on()), self._kept)
+        return min(len(self._ended()) + len(self._going_on()), self._kept)
+
+    def _ended(self) -> list[Row]:
+        rows = [row for sheet in self._sheets for row in sheet] + self.rows
+        return rows[-self._kept :]
 
     def _going_on(self) -> list[StepCall]:
         return list(self.open) if self.live is None else self.live.live_calls()
 
     def _told(self) -> list[Row]:
-        rows = self.rows[-self._kept :] + [row_of(call) for call in self._going_on()]
+        rows = self._ended() + [row_of(call) for call in self._going_on()]
         # By call and attempt, whichever ended first.
         return sorted(rows, key=lambda row: (row[0], row[3]))[-self._kept :]
 
     @property
     def dropped_calls(self) -> int:
         """How many calls are no longer kept."""
-        return self._dropped + max(0, len(self.rows) - self._kept)
+        there = len(self._sheets) * _SHEET + len(self.rows)
+        return self._dropped + max(0, there - self._kept)
 
     @property
     def dropped_events(self) -> int:
@@ -213,8 +219,8 @@ class RunRecord:
         )
         rows.append(row)
         call.status = "over"
-        if len(rows) > self.room:
-            self._trim()
+        if len(rows) == _SHEET:
+            self._put_away()
         if self.listeners:
             self.mark(number, row, "done")
 
@@ -233,18 +239,21 @@ class RunRecord:
         number = self.number = self.number + 1
         rows = self.rows
         if call.status != "new":
-            rows.append(row_of(call, status, at, outputs, shown, number))
-            if len(rows) > self.room:
-                self._trim()
+            row = row_of(call, status, at, outputs, shown, number)
+            rows.append(row)
+            if len(rows) == _SHEET:
+                self._put_away()
             if self.listeners:
-                self.mark(number, rows[-1], status)
+                self.mark(number, row, status)
         call.status = "over"
 
-    def _trim(self) -> None:
-        """Drop the calls that are too many, some together."""
-        surplus = len(self.rows) - self._kept
-        del self.rows[:surplus]
-        self._dropped += surplus
+    def _put_away(self) -> None:
+        """Begin a new sheet; drop the oldest one that is not needed."""
+        self._sheets = (*self._sheets, tuple(self.rows))
+        self.rows.clear()
+        if (len(self._sheets) - 1) * _SHEET >= self._kept:
+            self._sheets = self._sheets[1:]
+            self._dropped += _SHEET
 
     def mark(self, number: int, what: StepCall | Row | Event, status: str) -> None:
         """Tell those who listen to all that happens."""
@@ -255,8 +264,8 @@ class RunRecord:
         self.marks.append((number, what, status))
         surplus = len(self.marks) - 4 * self._kept
         if surplus > 0:
-            del self.marks[: surplus + _SURPLUS]
-            self.marks_start += surplus + _SURPLUS
+            del self.marks[: surplus + _SHEET]
+            self.marks_start += surplus + _SHEET
 
     def part(self) -> None:
         """Note that the run has ended, and with it all that is to come."""
@@ -287,13 +296,12 @@ class RunRecord:
                 not read are no longer kept.
         """
         self.was_read = True
-        if not expose_internal:
-            marks: Iterator[Mark | None] = repeat(None)
-        else:
+        marks: Iterator[Mark | None] | None = None
+        if expose_internal:
             self.listeners += 1
             marks = self._follow(self._story_so_far())
         try:
-            next_event, burst, mark = 0, 0, next(marks)
+            next_event, burst, mark = 0, 0, None
             while True:
                 place = next_event - self._events_start
                 if place < 0:
@@ -304,7 +312,7 @@ class RunRecord:
                         "events to it.",
                     )
                 is_next = 2 * place < len(self._events)
-                if mark is None:
+                if marks is not None and mark is None:
                     mark = next(marks)
                 if mark and not (is_next and self._events[2 * place + 1] < mark[0]):
                     now, mark = mark, None
@@ -315,7 +323,9 @@ class RunRecord:
                 elif self._closed:
                     return
                 else:
-                    burst, bed, mark = 0, self.readers.bed(), next(marks)
+                    burst, bed = 0, self.readers.bed()
+                    if marks is not None:
+                        mark = next(marks)
                     if not (mark or self._closed or 2 * place < len(self._events)):
                         await bed
                     continue
@@ -330,7 +340,7 @@ class RunRecord:
     def _story_so_far(self) -> list[Mark]:
         """All that was told of calls, and internal events, as far as they are kept."""
         story: list[Mark] = [(number, event, "") for number, event in self._internal]
-        told: list[tuple[StepCall | Row, Row]] = [(row, row) for row in self.rows]
+        told: list[tuple[StepCall | Row, Row]] = [(row, row) for row in self._ended()]
         for what, row in [*told, *((call, row_of(call)) for call in self._going_on())]:
             for number, status in zip(
                 row[12:], ("queued", "running", row[7]), strict=True

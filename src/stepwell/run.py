@@ -172,30 +172,29 @@ class Run(Cycle):
 
     def publish(self, event: Event, call: StepCall | None = None) -> None:
         """Show an event on the stream; from any thread."""
-        plan = self.machine.plan
-        route = plan.routes.get(type(event))
+        machine = self.machine
+        route = machine.plan.routes.get(type(event))
         if route is None:
             if not isinstance(event, Event):
                 shown, advice = about_sent(event, "write_event_to_stream")
                 raise WorkflowRuntimeError(
                     f"write_event_to_stream takes an Event, not {shown}.",
                     hint=advice,
-                    workflow=plan.name,
+                    workflow=machine.plan.name,
                     step=call.spec.name if call else None,
                 )
-            route = plan.route(type(event))
+            route = machine.plan.route(type(event))
         if route.asks:
-            return self.send(event, None, call)
-        self.show(event, call)
+            self.send(event, None, call)
+        elif threading.get_ident() != self._thread:
+            self.loop.call_soon_threadsafe(self.show, event, call)
+        elif not machine.over and (call is None or not call.stopping):
+            self.record.write_event(event)
 
     def show(self, event: Event, call: StepCall | None = None) -> None:
-        """Put an event on the stream; no step gets it. From any thread."""
-        if call is not None and call.stopping:
-            return
-        if threading.get_ident() == self._thread:
-            self._write(event)
-        else:
-            self.loop.call_soon_threadsafe(self._write, event)
+        """Put an event on the stream; no step gets it. On the run's own thread."""
+        if not self.machine.over and (call is None or not call.stopping):
+            self.record.write_event(event)
 
     def cancel_step(self, step: str, call: StepCall | None = None) -> None:
         """Stop all other calls of a step; from any thread.
@@ -304,7 +303,3 @@ class Run(Cycle):
                 self._early.append(act)
 
         self._here(now_or_then)
-
-    def _write(self, event: Event) -> None:
-        if not self.machine.over:
-            self.record.write_event(event)
