@@ -224,3 +224,157 @@ async def test_time_limits_hold_inside_steps_and_end_with_them(driver):
             return StopEvent(result="unharmed")
 
     assert await Limited().run() == "unharmed"
+
+
+# -- several runs at once -------------------------------------------------------
+
+
+started_by: contextvars.ContextVar[int] = contextvars.ContextVar("started_by")
+
+
+class Owned(Work):
+    """Work that looks whether it sees the variables of whoever started its run."""
+
+    def __init__(self, owner):
+        super().__init__(3)
+        self.owner = owner
+
+    async def _work(self, ctx, ev):
+        assert started_by.get() == self.owner
+        result = await super()._work(ctx, ev)
+        assert started_by.get() == self.owner
+        return result
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(trees, st.integers(0, 2)), min_size=2, max_size=6))
+def test_runs_at_once_do_not_meet_whoever_started_them(works):
+    async def main():
+        flows = []
+
+        async def start(tree, owner):
+            started_by.set(owner)
+            flow = Owned(owner)
+            flows.append((flow, named(tree)))
+            with pytest.raises(WorkflowStalledError):
+                await flow.run(root=flows[-1][1])
+
+        await asyncio.gather(*(start(tree, owner) for tree, owner in works))
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        for flow, root in flows:
+            assert Counter(flow.done) == Counter(names(root))
+            assert flow.most <= 3
+
+    for driver in (Tasks, Relay):
+        driven_by(driver, main)
+
+
+class Item(Event):
+    n: int
+
+
+class Many(Workflow):
+    """Items that wait for a gate, or fail, or end the run, by their number."""
+
+    def __init__(self, gate):
+        super().__init__(timeout=None)
+        self.gate = gate
+        self.begun = []
+        self.stopped = 0
+
+    @step
+    async def begin(self, ev: StartEvent) -> list[Item]:
+        return [Item(n=n) for n in ev.numbers]
+
+    @step(num_workers=100)
+    async def work(self, ev: Item) -> StopEvent | None:
+        self.begun.append(ev.n)
+        if ev.n == 0:
+            return StopEvent(result="ended early")
+        if ev.n < 0:
+            raise ValueError("failed")
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.stopped += 1
+            raise
+        return StopEvent(result="went on")
+
+
+async def test_a_run_that_ends_takes_its_own_calls_along_and_no_others(driver):
+    gate = asyncio.Event()
+    waiting = [Many(gate) for _ in range(3)]
+    handlers = [flow.run(numbers=[1, 2, 3]) for flow in waiting]
+    ending, failing, cancelled = Many(gate), Many(gate), Many(gate)
+    assert await ending.run(numbers=[5, 0, 6, 7]) == "ended early"
+    with pytest.raises(ValueError, match="failed"):
+        await failing.run(numbers=[5, -1, 6, 7])
+    handler = cancelled.run(numbers=[5, 6])
+    while len(cancelled.begun) < 2:
+        await asyncio.sleep(0)
+    await handler.cancel_run()
+    assert ending.stopped == len([n for n in ending.begun if n > 0])
+    assert failing.stopped == len([n for n in failing.begun if n > 0])
+    assert cancelled.stopped == 2
+    assert [flow.stopped for flow in waiting] == [0, 0, 0]
+    assert not any(other.is_done() for other in handlers)
+    gate.set()
+    assert [await other for other in handlers] == ["went on"] * 3
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_thousand_runs_that_do_not_suspend_need_few_tasks():
+    class Short(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> Item:
+            seen.add(asyncio.current_task())
+            return Item(n=ev.n)
+
+        @step
+        async def end(self, ev: Item) -> StopEvent:
+            seen.add(asyncio.current_task())
+            return StopEvent(result=ev.n)
+
+    seen = set()
+    flow = Short()
+    assert await asyncio.gather(*(flow.run(n=n) for n in range(1000))) == list(
+        range(1000)
+    )
+    assert len(seen) < 10
+
+
+async def test_a_variable_that_cannot_be_compared_breaks_no_run(driver):
+    class Incomparable:
+        def __eq__(self, other):
+            raise ValueError("the truth value of this is ambiguous")
+
+    class Flow(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> Item:
+            odd.set(Incomparable())
+            return Item(n=1)
+
+        @step
+        async def end(self, ev: Item) -> StopEvent:
+            return StopEvent(result=odd.get(None))
+
+    odd = contextvars.ContextVar("odd")
+    here = Incomparable()
+    odd.set(here)
+    assert await Flow().run() is here
+    first, second = await asyncio.gather(Flow().run(), Flow().run())
+    assert first is here and second is here
+
+
+async def test_a_task_cancelled_before_it_began_holds_nobody_up():
+    class Flow(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> StopEvent:
+            return StopEvent(result="ran")
+
+    before = asyncio.all_tasks()
+    handler = Flow().run()
+    for task in asyncio.all_tasks() - before:
+        task.cancel()  # as a careless clean-up does
+    assert await handler == "ran"

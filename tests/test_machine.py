@@ -1,12 +1,13 @@
 """The pure machine, and what must hold for every workflow and order of events."""
 
 import asyncio
+import contextlib
 from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepwell import MemoryJournal, StartEvent
+from stepwell import MemoryJournal, StartEvent, StepStateChanged
 from stepwell.calls import StepCall
 from stepwell.commands import Ended
 from stepwell.errors import WorkflowStalledError
@@ -118,6 +119,29 @@ def test_workers_never_exceed_num_workers(script, limits):
                 and call.started < c.ended
             ]
             assert not at_once, "two calls on one worker at one time"
+
+
+@settings(max_examples=100, deadline=None)
+@given(scripts, workers)
+def test_whoever_comes_late_is_told_the_same_story(script, limits):
+    async def main():
+        flow = scripted(script, limits, lambda: asyncio.sleep(0))
+
+        async def read():
+            stream = handler.stream_events(expose_internal=True)
+            return [(type(event), event.to_dict()) async for event in stream]
+
+        handler = flow.run()
+        live = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        halfway = asyncio.create_task(read())
+        with contextlib.suppress(Raised, WorkflowStalledError):
+            await handler
+        told = [await live, await halfway]
+        assert told[0] == told[1] == await read()
+        assert [kind for kind, _ in told[0]].count(StepStateChanged) >= 2
+
+    asyncio.run(main())
 
 
 @settings(max_examples=50, deadline=None)

@@ -206,11 +206,12 @@ class Cycle:
         """Carry out what a fact led to, and tell those who watch."""
         if self._watcher is not None or self._chatter is not None:
             self._tell()
-        for command in commands:
-            if isinstance(command, StepCall):
-                self._tasks.start(command)
-            else:
-                _ORDERS[type(command)](self, command, at)
+        if commands:
+            for command in commands:
+                if isinstance(command, StepCall):
+                    self._tasks.start(command)
+                else:
+                    _ORDERS[type(command)](self, command, at)
         if self.record.readers.any:
             self.record.readers.wake()
 

@@ -152,18 +152,6 @@ class Machine(Routing):
             self._out = []
         return out
 
-    def collected(
-        self,
-        call: StepCall,
-        event: Event,
-        expected: Sequence[type[Event]],
-        buffer_id: str,
-    ) -> list[Event] | None:
-        """As `apply` for an `EventsCollected`; gives what its `Reply` holds."""
-        if self.over or not expected:
-            return None if expected else []
-        return self._collect(call, event, expected, buffer_id)
-
     def _rest(self, at: float) -> None:
         """No call runs: unless one is to be tried again, it is to be seen why."""
         if self._delayed or self.over:
@@ -289,18 +277,21 @@ class Machine(Routing):
     def _on_collected(self, fact: EventsCollected) -> None:
         call = self._call(fact.call_id)
         got: list[Event] | None = None if fact.expected else []
-        if call is not None and fact.expected:
-            got = self._collect(call, fact.event, fact.expected, fact.buffer_id)
+        if call is not None:
+            got = self.collected(call, fact.event, fact.expected, fact.buffer_id)
         self._out.append(Reply(got))
 
-    def _collect(
+    def collected(
         self,
         call: StepCall,
         event: Event,
         expected: Sequence[type[Event]],
         buffer_id: str,
     ) -> list[Event] | None:
-        if call.stopping:
+        """As `apply` for an `EventsCollected`; gives what its `Reply` holds."""
+        if not expected:
+            return []
+        if self.over or call.stopping:
             return None
         past = call.past
         if past.begins_again:

@@ -347,6 +347,10 @@ class RunRecord:
             ):
                 if number:
                     story.append((number, what, status))
+        if self._closed:
+            # What ended after the stream had is no part of it.
+            last = self._events[-1]
+            story = [mark for mark in story if mark[0] <= last]
         story.sort(key=lambda mark: mark[0])
         return story
 

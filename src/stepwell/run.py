@@ -108,14 +108,14 @@ class Run(Cycle):
             WorkflowRuntimeError: It can go nowhere, or comes from outside after
                 the end of the run.
         """
+        machine = self.machine
         if call is not None and step is None and self._is_direct(call):
             # The shorter way for what steps send to steps: it is sure to be taken.
-            route = self.machine.plan.routes.get(type(event))
+            route = machine.plan.routes.get(type(event))
             if route is not None and route.plain:
                 at = self.clock() - self._began
                 try:
-                    commands = self.machine.sent(at, event, route, call)
-                    self._follow(commands, at)
+                    self._follow(machine.sent(at, event, route, call), at)
                     self._tasks.kick()
                 except Exception as error:
                     self._abort(error)
