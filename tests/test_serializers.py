@@ -336,7 +336,8 @@ values = st.recursive(
 def test_every_value_of_these_kinds_round_trips(value):
     serializer = JsonSerializer()
     text = serializer.serialize(value)
-    json.loads(text, parse_constant=lambda _: pytest.fail("not strict JSON"))
+    data = json.loads(text, parse_constant=lambda _: pytest.fail("not strict JSON"))
+    assert text == json.dumps(data)  # as it was ever written
     assert same(serializer.deserialize(text), value)
 
 
@@ -414,6 +415,21 @@ def test_offsets_that_pydantic_read_are_kept():
 def test_a_component_is_saved_by_its_own_methods():
     back = again(Component(4))
     assert type(back) is Component and back.k == 4
+
+
+def test_classes_of_one_name_are_written_each_in_its_own_way():
+    class Methods:
+        class_name = from_dict = len
+
+        def to_dict(self) -> int:
+            return 1
+
+    def defined(*bases: type) -> type:
+        return type("Again", (*bases, BaseModel), {"__module__": HERE})
+
+    model, component = defined(), defined(Methods)
+    for kind, tag in ((model, "pydantic"), (component, "component")) * 2:
+        assert data_of(kind())[f"__is_{tag}"]
 
 
 def test_a_component_that_is_a_model_is_saved_by_its_own_methods():
@@ -511,6 +527,14 @@ def test_a_replaced_exception_stays_replaced_and_keeps_its_name():
         assert type(once) is type(twice) is UnreconstructedException
         assert str(error) == str(once) == str(twice)
         assert once.original_type == twice.original_type
+
+
+def test_a_message_that_is_text_of_a_subclass_is_kept():
+    class Moody(Exception):
+        def __str__(self):
+            return Mood.GOOD
+
+    assert data_of(Moody(1))["value"]["message"] == "good"
 
 
 def test_exceptions_in_events_are_kept():

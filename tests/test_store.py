@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from stepwell import (
     Context,
@@ -45,6 +45,23 @@ async def test_paths_make_dictionaries_and_reach_into_lists():
     await store.set("user.tags", ["x", "y"])
     assert await store.get("user") == {"name": "Ada", "tags": ["x", "y"]}
     assert await store.get("user.tags.1") == "y"
+
+
+@pytest.mark.parametrize("key", ["", "a.b"])
+async def test_a_key_that_is_no_plain_name_is_not_reached_by_path(key):
+    store = free()
+    store.current[key] = 1
+    assert await store.get("a.b", None) is None
+    with pytest.raises(ValueError):
+        await store.get(key)
+
+
+async def test_a_path_that_is_no_text_is_refused():
+    store = free()
+    store.current[3] = 1  # type: ignore[index]
+    for refused in (store.get(3), store.set(3, 1), store.set("", 1)):
+        with pytest.raises(ValueError, match=r"text such as 'user\.name'"):
+            await refused
 
 
 async def test_a_path_that_is_not_there_names_what_is():
@@ -211,6 +228,13 @@ async def test_declared_fields_of_free_form_state_are_set_as_fields():
         store.to_dict(JsonSerializer()), JsonSerializer()
     )
     assert dict(await again.get_state()) == {"n": 3, "m": 4}
+
+
+def test_a_wrong_class_of_free_form_state_is_refused_where_it_is_defined():
+    with pytest.raises(TypeError, match="discriminat"):
+
+        class Wrong(DictState):
+            n: int = Field(discriminator="kind")
 
 
 async def test_properties_of_a_state_are_read_by_path():

@@ -22,12 +22,14 @@ from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, Flag
+from functools import cache
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args, get_origin
 from uuid import UUID
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ValidationError
@@ -52,6 +54,11 @@ _FOREIGN = ("workflows.events.", "llama_index.core.workflow.events.")
 _GENERAL = ("builtins", "collections.abc", "typing")
 _KINDS = ("value", "pydantic", "component", "dataclass", "enum", "exception")
 _TAGS = [f"__is_{kind}" for kind in _KINDS]
+# By class its name as text, and whether it is a component. Safe to keep, since both
+# come with its definition; weakly, since a cell that is run again makes a new class.
+_MARKS: WeakKeyDictionary[type, tuple[str, bool]] = WeakKeyDictionary()
+# Late: a plain import of stepwell does without json.
+_quoting = cache(lambda: import_module("json.encoder").encode_basestring_ascii)
 
 
 class ValueSerdeError(ContextSerdeError, ValueError):
@@ -143,9 +150,7 @@ class JsonSerializer(BaseSerializer):
 
     def serialize(self, value: object) -> str:
         """The value as JSON text; nothing of it is changed."""
-        import json  # late: a plain import of stepwell does without it
-
-        return json.dumps(_write(value, "", ()), allow_nan=False)
+        return _write(value, "", ())
 
     def deserialize(self, text: str) -> Any:
         """The value saved as `text`, by this serializer or by LlamaIndex's."""
@@ -206,7 +211,7 @@ class JsonSerializer(BaseSerializer):
         kind = self._resolve(name, path, declared)
         if tag == "__is_pydantic" and issubclass(kind, BaseModel):
             return self._read_model(kind, data, path)
-        if tag == "__is_component" and _is_component(kind):
+        if tag == "__is_component" and _mark(kind)[1]:
             return kind.from_dict(self._read(data, path, None))
         if tag == "__is_enum" and issubclass(kind, Enum):
             return kind(data) if issubclass(kind, Flag) else kind[data]
@@ -379,29 +384,45 @@ _FORMS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
 _FORM_NAMES = {form[0]: name for name, form in _FORMS.items()}
 
 
-def _write(value: Any, path: str, above: tuple[int, ...]) -> Any:
-    """The value as JSON data; `above` identifies the values it lies in."""
+def _plain(value: Any) -> str | None:
+    """The text of a value without parts that JSON has as it is; of others None."""
     kind = type(value)
-    if (
-        value is None
-        or kind in (str, bool)
-        or (kind is float and isfinite(value))
-        or (kind is int and value.bit_length() < 2000)  # Python reads so many digits
-    ):
-        return value
-    if id(value) in above:
-        raise _refusal(path, "contains itself")
-    if len(above) >= _DEEPEST:
-        raise _refusal(path, f"lies in {_DEEPEST} others, which is too deep")
-    above = (*above, id(value))
+    if kind is str:
+        return str(_quoting()(value))
+    if kind is int:  # Python reads so many digits
+        return repr(value) if value.bit_length() < 2000 else None
+    if value is None or kind is bool:
+        return "null" if value is None else str(value).lower()
+    return repr(value) if kind is float and isfinite(value) else None
+
+
+def _object(texts: Iterable[tuple[str, str]]) -> str:
+    quote, entries = _quoting(), []
+    for name, text in texts:
+        entries.append(f"{quote(name)}: {text}")
+    return f"{{{', '.join(entries)}}}"
+
+
+def _write(value: Any, path: str, above: tuple[int, ...]) -> str:
+    """The value as text; `above` identifies the values it lies in."""
+    if text := _plain(value):
+        return text
+    if above and (id(value) in above or len(above) >= _DEEPEST):
+        deep = f"lies in {_DEEPEST} others, which is too deep"
+        raise _refusal(path, "contains itself" if id(value) in above else deep)
+    kind, above = type(value), (*above, id(value))
     if kind is list:
-        return [_write(v, f"{path}[{i}]", above) for i, v in enumerate(value)]
+        return f"[{', '.join(_parts(enumerate(value), path, above))}]"
     try:
         if kind is dict:
-            return _write_dict(value, path, above)
+            if any(type(key) is not str or key[:5] == "__is_" for key in value):
+                pairs = [_parts([(k, k), (k, value[k])], path, above) for k in value]
+                text = ", ".join(f"[{key}, {each}]" for key, each in pairs)
+                return f'{{"__is_value": true, "type": "dict", "value": [{text}]}}'
+            return _object(zip(value, _parts(value.items(), path, above), strict=True))
         if form := _FORM_NAMES.get(kind):
-            data = _write(_FORMS[form][1](value), path, above)
-            return {"__is_value": True, "type": form, "value": data}
+            text = _write(_FORMS[form][1](value), path, above)
+            return f'{{"__is_value": true, "type": "{form}", "value": {text}}}'
         return _write_object(value, kind, path, above)
     except ValueSerdeError:
         raise
@@ -409,62 +430,61 @@ def _write(value: Any, path: str, above: tuple[int, ...]) -> Any:
         raise _refusal(path, f"cannot be taken apart ({error})", kind) from error
 
 
-def _write_dict(value: dict[Any, Any], path: str, above: tuple[int, ...]) -> Any:
-    at = {key: f"{path}[{key!r}]" for key in value}
-    if all(type(key) is str and key[:5] != "__is_" for key in value):
-        return {key: _write(each, at[key], above) for key, each in value.items()}
-    pairs = [[_write(e, at[key], above) for e in (key, value[key])] for key in value]
-    return {"__is_value": True, "type": "dict", "value": pairs}
+def _parts(items: Iterable[Any], path: str, above: tuple[int, ...]) -> list[str]:
+    return [_plain(v) or _write(v, f"{path}[{k!r}]", above) for k, v in items]
 
 
-def _write_object(value: Any, kind: type, path: str, above: tuple[int, ...]) -> Any:
-    name = _name(kind)
-    if isinstance(value, Enum):
-        tag, data = "enum", value.value if issubclass(kind, Flag) else value.name
-    elif _is_component(kind):
-        tag, data = "component", _write(value.to_dict(), path, above)
-    elif isinstance(value, BaseModel):
-        tag, data = "pydantic", _model_parts(value, path, above)
+def _write_object(value: Any, kind: type, path: str, above: tuple[int, ...]) -> str:
+    name, is_component = _MARKS.get(kind) or _mark(kind)
+    if isinstance(value, BaseModel) and not is_component:
+        tag, text = "pydantic", _write_model(value, kind, path, above)
+    elif isinstance(value, Enum):
+        data = value.value if issubclass(kind, Flag) else value.name
+        tag, text = "enum", _plain(data) or int.__repr__(data)
+    elif is_component:
+        tag, text = "component", _write(value.to_dict(), path, above)
     elif isinstance(value, BaseException):
-        tag, data = "exception", {"message": str(value), "args": None}
-        if isinstance(value, UnreconstructedException):
-            name = value.original_type or name
+        texts = {"message": _quoting()(str(value)), "args": "null"}
+        if isinstance(value, UnreconstructedException) and value.original_type:
+            name = _quoting()(value.original_type)
         with suppress(Exception):  # then the message has to do
             build, args, state = (*value.__reduce__(), None)[:3]  # more than in args
-            if _name(build) == name:
+            if _quoting()(_name(build)) == name:
                 both = [_write(each, path, above) for each in ([*args], state)]
-                data["args"], data["state"] = both
+                texts["args"], texts["state"] = both
+        tag, text = "exception", _object(texts.items())
     elif is_dataclass(kind):
-        tag, names = "dataclass", [field.name for field in fields(kind)]
+        names = [field.name for field in fields(kind)]
         if strays := getattr(value, "__dict__", {}).keys() - names:
             raise _refusal(path, f"has more than its fields: {', '.join(strays)}", kind)
-        data = {n: _write(getattr(value, n), f"{path}.{n}", above) for n in names}
+        texts = {n: _write(getattr(value, n), f"{path}.{n}", above) for n in names}
+        tag, text = "dataclass", _object(texts.items())
     else:
         raise _refusal(path, "has no form in JSON", kind)
-    return {f"__is_{tag}": True, "value": data, "qualified_name": name}
+    return f'{{"__is_{tag}": true, "value": {text}, "qualified_name": {name}}}'
 
 
-def _is_component(kind: type) -> bool:
-    names = ("class_name", "to_dict", "from_dict")
-    return all(callable(getattr(kind, name, None)) for name in names)
+def _mark(kind: type) -> tuple[str, bool]:
+    found = [getattr(kind, n, None) for n in ("class_name", "to_dict", "from_dict")]
+    return _MARKS.setdefault(kind, (_quoting()(_name(kind)), all(map(callable, found))))
 
 
-def _model_parts(model: BaseModel, path: str, above: tuple[int, ...]) -> Any:
-    extra, declared = model.__pydantic_extra__ or {}, type(model).model_fields
-    parts = {
-        name: _field(model, name, f"{path}.{name}", above)
-        for name in model.__dict__
-        if name in declared and not declared[name].exclude
-    }
-    if model.__pydantic_root_model__:
-        return parts["root"]
-    more = {name: _write(v, f"{path}.{name}", above) for name, v in extra.items()}
-    # There LlamaIndex puts the free fields of an event, and there they are sought.
-    boxed = isinstance(model, Event) and "_data" in more
-    return parts | ({"_data": more} if boxed else more)
+def _write_model(model: Any, kind: Any, path: str, above: tuple[int, ...]) -> str:
+    # Quicker by pydantic's inner name for them, which 2.10 brought.
+    declared = getattr(model, "__pydantic_fields__", None) or kind.model_fields
+    texts: dict[str, str] = {}
+    for name, value in model.__dict__.items():
+        if name in declared and not declared[name].exclude:
+            texts[name] = _plain(value) or _field(model, name, f"{path}.{name}", above)
+    if extra := model.__pydantic_extra__:
+        more = {name: _write(v, f"{path}.{name}", above) for name, v in extra.items()}
+        # There LlamaIndex puts the free fields of an event, and there they are sought.
+        boxed = "_data" in more and isinstance(model, Event)
+        texts |= {"_data": _object(more.items())} if boxed else more
+    return texts["root"] if model.__pydantic_root_model__ else _object(texts.items())
 
 
-def _field(model: BaseModel, name: str, path: str, above: tuple[int, ...]) -> Any:
+def _field(model: BaseModel, name: str, path: str, above: tuple[int, ...]) -> str:
     try:
         return _write(model.__dict__[name], path, above)
     except ValueSerdeError as refusal:

@@ -27,13 +27,17 @@ from stepwell.saved import Reader, SavedCall, SavedContext, SavedList, SavedSet
 from stepwell.serializers import BaseSerializer
 from stepwell.state import CallLeft, FanoutLeft, JoinLeft, Place, Snapshot
 from stepwell.store import dump_state
-from stepwell.texts import to_text
+from stepwell.texts import event_to_text, to_text
 from stepwell.waits import class_names
 
 __all__ = ["dump", "load"]
 
 _VERSION = 2
 _FORMAT = 1
+
+_GIVEN = "that step `{}` was given"
+_COLLECTED = "that step `{}` has collected"
+_GATHERED = "gathered for step `{}`"
 
 
 def dump(
@@ -69,7 +73,8 @@ class _Dump:
         self._serializer = serializer
         self._workers: dict[str, dict[str, Any]] = {}
         # Which call a collected event belongs to: it must not be collected again.
-        self._owners = {(c.step, id(c.event)): c.call_id for c in left.calls}
+        owned = left.calls if left.joins else ()
+        self._owners = {(c.step, id(c.event)): c.call_id for c in owned}
 
     def data(self) -> dict[str, Any]:
         left = self._left
@@ -94,23 +99,23 @@ class _Dump:
         }
 
     def _worker(self, step: str) -> dict[str, Any]:
-        empty = {
-            "queue": [],
-            "in_progress": [],
-            "collected_events": {},
-            "static_collect_events": [],
-            "visits": 0,
-        }
-        return self._workers.setdefault(step, empty)
+        if step not in self._workers:
+            self._workers[step] = {
+                "queue": [],
+                "in_progress": [],
+                "collected_events": {},
+                "static_collect_events": [],
+                "visits": 0,
+            }
+        return self._workers[step]
 
     def _call(self, call: CallLeft) -> dict[str, Any]:
-        error = None
+        step, error = call.step, None
         if call.last_error is not None:
-            what = f"the last error of step `{call.step}`"
-            error = to_text(call.last_error, self._serializer, what, step=call.step)
-        given = f"that step `{call.step}` was given"
+            what = f"the last error of step `{step}`"
+            error = to_text(call.last_error, self._serializer, what, step=step)
         return {
-            "event": self._text(call.event, given, call.step),
+            "event": event_to_text(call.event, self._serializer, _GIVEN, step),
             "attempts": call.attempt - 1,
             "call_id": call.call_id,
             "caused_by": call.caused_by,
@@ -120,25 +125,30 @@ class _Dump:
             "spent": call.spent,
             "last_exception": error,
             "last_failed_at": call.last_failed,
-            "taken": [
-                {
-                    "buffer_id": buffer_id,
-                    "expected": _names(kinds),
-                    "events": [self._text(e, given, call.step) for e in events],
-                }
-                for buffer_id, kinds, events in call.taken
-            ],
-            "answers": [self._text(e, given, call.step) for e in call.answers],
-            "awaited": list(call.awaited),
+            "taken": self._taken(call) if call.taken else [],
+            "answers": self._given(call.answers, step) if call.answers else [],
+            "awaited": [*call.awaited],
         }
 
+    def _taken(self, call: CallLeft) -> list[dict[str, Any]]:
+        return [
+            {
+                "buffer_id": buffer_id,
+                "expected": _names(kinds),
+                "events": self._given(events, call.step),
+            }
+            for buffer_id, kinds, events in call.taken
+        ]
+
+    def _given(self, events: Iterable[Event], step: str) -> list[str]:
+        return [self._text(event, _GIVEN, step) for event in events]
+
     def _join(self, join: JoinLeft) -> dict[str, Any]:
-        collected = f"that step `{join.step}` has collected"
         return {
             "expected": _names(join.expected),
             "events": [
                 {
-                    "event": self._text(event, collected, join.step),
+                    "event": self._text(event, _COLLECTED, join.step),
                     "place": _position(place),
                     "call": self._owners.get((join.step, id(event))),
                 }
@@ -157,7 +167,7 @@ class _Dump:
                 step: [
                     {
                         "index": index,
-                        "event": self._text(event, f"gathered for step `{step}`", step),
+                        "event": self._text(event, _GATHERED, step),
                     }
                     for index, event in held
                 ]
@@ -168,10 +178,7 @@ class _Dump:
         }
 
     def _text(self, event: Any, where: str, step: str | None = None) -> str:
-        parts = event if isinstance(event, list | tuple) else [event]
-        name = " + ".join(dict.fromkeys(type(part).__name__ for part in parts))
-        what = f"{name or 'the list'} {where}"
-        return to_text(event, self._serializer, what, step=step, event=name)
+        return event_to_text(event, self._serializer, where, step)
 
 
 def _names(kinds: Iterable[type[Event]]) -> list[str]:
