@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import time
 from collections import Counter
 
 import pytest
@@ -378,3 +379,83 @@ async def test_a_task_cancelled_before_it_began_holds_nobody_up():
     for task in asyncio.all_tasks() - before:
         task.cancel()  # as a careless clean-up does
     assert await handler == "ran"
+
+
+async def test_runs_started_with_equal_variables_do_not_share_them(driver):
+    class Flow(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> Item:
+            await asyncio.sleep(0)
+            seen.get().append(ev.who)
+            return Item(n=1)
+
+        @step
+        async def end(self, ev: Item) -> StopEvent:
+            return StopEvent(result=list(seen.get()))
+
+    async def request(who):
+        seen.set([])  # as empty as those of the others, and its own
+        result = await Flow().run(who=who)
+        return result, seen.get()
+
+    seen = contextvars.ContextVar("seen")
+    got = await asyncio.gather(*(request(who) for who in "abc"))
+    assert got == [([who], [who]) for who in "abc"]
+
+
+async def test_a_variable_set_to_an_equal_value_is_not_left_to_other_steps(driver):
+    class Flow(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> StopEvent:
+            if ev.fresh:
+                notes.set({})
+            notes.get()[ev.who] = True
+            return StopEvent()
+
+    notes = contextvars.ContextVar("notes")
+    notes.set({})
+    await asyncio.gather(
+        Flow().run(who="a", fresh=True), Flow().run(who="b", fresh=False)
+    )
+    assert notes.get() == {"b": True}
+
+
+async def test_a_run_that_ended_in_time_is_not_late_because_of_others(driver):
+    class Quick(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> StopEvent:
+            return StopEvent(result="in time")
+
+    class Busy(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> StopEvent:
+            until = time.perf_counter() + 0.005
+            while time.perf_counter() < until:
+                pass
+            return StopEvent()
+
+    quick = Quick(timeout=0.02).run()
+    busy = [Busy().run() for _ in range(20)]
+    assert await quick == "in time"
+    await asyncio.gather(*busy)
+
+
+async def test_a_retry_policy_is_asked_in_the_context_of_its_own_call(driver):
+    class Asked:
+        def next(self, elapsed, attempts, error):
+            ctx = Context.get_step_context()
+            asked.append((str(error), ctx._call.event.who))
+            return None
+
+    class Flow(Workflow):
+        @step(retry_policy=Asked())
+        async def begin(self, ev: StartEvent) -> StopEvent:
+            if ev.who == "b":
+                raise ValueError("b")
+            return StopEvent()
+
+    asked = []
+    runs = [Flow().run(who=who) for who in "abc"]
+    await asyncio.gather(*runs, return_exceptions=True)
+    if driver is Relay:  # a task has none of the step's variables when it has ended
+        assert asked == [("b", "b")]

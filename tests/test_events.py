@@ -5,7 +5,7 @@ import sys
 import textwrap
 
 import pytest
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 
 from stepwell import Event, StartEvent, StopEvent
 
@@ -130,3 +130,19 @@ def test_a_class_that_a_module_reload_makes_again_is_the_same(tmp_path):
     subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, check=True
     )
+
+
+def test_private_attributes_are_given_by_name_to_a_class_with_a_constructor_too():
+    class Held(Event):
+        _key: str = PrivateAttr("none")
+
+        def __init__(self, **fields):
+            super().__init__(**fields)
+
+    class Inherits(Held):
+        pass
+
+    for kind in (Held, Inherits):
+        event = kind(n=1, _key="k")
+        assert event._key == "k"
+        assert event.to_dict() == {"n": 1}

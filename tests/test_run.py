@@ -767,3 +767,22 @@ async def test_a_run_goes_on_while_the_caller_does_something_else():
     while not handler.is_done():
         await asyncio.sleep(0)
     assert handler.result() == 1
+
+
+# -- names ------------------------------------------------------------------------
+
+
+async def test_the_name_of_a_run_that_goes_on_is_not_given_twice():
+    class Flow(Workflow):
+        @step
+        async def begin(self, ev: StartEvent) -> StopEvent:
+            await gate.wait()
+            return StopEvent()
+
+    gate = asyncio.Event()
+    handler = Flow().run()
+    with pytest.raises(WorkflowRuntimeError, match="going on already"):
+        Flow().run(run_id=handler.run_id)
+    gate.set()
+    await handler
+    await Flow().run(run_id=handler.run_id)

@@ -31,6 +31,7 @@ from stepwell.errors import (
     WorkflowTimeoutError,
     WorkflowValidationError,
 )
+from stepwell.journals.base import CallReturned
 from stepwell.testing import VirtualClock
 
 
@@ -575,3 +576,34 @@ def test_questions_leave_no_timers_behind():
         return await handler
 
     assert VirtualClock().run(main()) == 3
+
+
+async def test_a_journal_that_fails_stops_the_steps_that_run():
+    class Failing(MemoryJournal):
+        async def append(self, run_id, facts):
+            if any(isinstance(fact, CallReturned) for fact in facts):
+                raise OSError("disk full")
+            return await super().append(run_id, facts)
+
+    class Flow(Workflow):
+        @step
+        async def begin(self, ctx: Context, ev: StartEvent) -> Item | None:
+            ctx.send_event(Item(n=1))
+            ctx.send_event(Item(n=2))
+
+        @step
+        async def work(self, ev: Item) -> StopEvent | None:
+            if ev.n == 2:
+                return None
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopped.append(ev.n)
+
+    stopped = []
+    handler = Flow(journal=Failing()).run()
+    with pytest.raises(JournalUnavailable):
+        await handler
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert all(call.ended is not None for call in handler.record)
+    assert not any(call.status == "running" for call in handler.record)

@@ -1,6 +1,6 @@
 """What surrounds the body of a step: its resources, its time limit, its kept result.
 
-Most steps have none of these, and `tasks` performs them directly. What a kept
+Most steps have none of these, and `relay` performs them directly. What a kept
 result is filed under is worked out in `cache`.
 """
 

@@ -7,6 +7,7 @@ is saved, in `snapshots`.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
@@ -37,6 +38,7 @@ __all__ = [
 S = TypeVar("S", bound=BaseModel, default=DictState)
 E = TypeVar("E", bound=Event)
 _MISSING: Any = object()
+_making_a_store = threading.Lock()
 
 
 class _Runnable(Protocol):
@@ -223,7 +225,10 @@ class Context(Generic[S]):
         """The state that all steps of the run share."""
         home = self._home or self
         if home._store is None:
-            home._store = cast("InMemoryStateStore[S]", InMemoryStateStore(DictState()))
+            with _making_a_store:  # plain steps may be first in several threads
+                if home._store is None:
+                    made = InMemoryStateStore(DictState())
+                    home._store = cast("InMemoryStateStore[S]", made)
         return home._store
 
     @property

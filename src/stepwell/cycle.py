@@ -140,7 +140,8 @@ class Cycle:
         self._chatter = Chatter(machine.record) if verbose else None
         self._thread = threading.get_ident()
         # The loop's own, that of a test perhaps; the usual one without its detour.
-        usual = type(loop).time is asyncio.BaseEventLoop.time
+        own = getattr(loop, "__dict__", {})
+        usual = type(loop).time is asyncio.BaseEventLoop.time and "time" not in own
         self.clock: Callable[[], float] = time.monotonic if usual else loop.time
         self._began = self.clock()
         self.wall = 0.0
@@ -228,6 +229,7 @@ class Cycle:
 
     def _abort(self, error: BaseException) -> None:
         self.machine.over = True
+        self.record.part()
         stop = WorkflowFailedEvent(step_name=None, exception=error)
         self._end(Ended(stop, error, "failed"), self.now)
 
@@ -300,6 +302,7 @@ class Cycle:
 
     def _fire(self, timer: int) -> None:
         self._timers.pop(timer, None)
+        self._tasks.catch_up()  # what has ended has ended in time
         self._feed(TimerFired(self.now, timer))
 
     def _settle(self) -> None:

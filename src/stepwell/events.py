@@ -95,8 +95,6 @@ class EventMeta(ModelMetaclass):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Field name .* shadows an")
                 cls = super().__new__(mcs, name, bases, namespace, **kwargs)
-        if cls.__private_attributes__ and cls.__init__ is _init:
-            cls.__init__ = _init_private
         cls._family = None
         qualname = cls.__qualname__
         # Only a class statement sets __qualname__; classes made by a factory that
@@ -155,7 +153,13 @@ def _init(self: Any, /, *args: Any, **fields: Any) -> None:
             event=kind.__name__,
         )
     try:
-        self.__pydantic_validator__.validate_python(fields, self_instance=self)
+        if private := self.__private_attributes__:
+            given = {name: fields.pop(name) for name in private if name in fields}
+            self.__pydantic_validator__.validate_python(fields, self_instance=self)
+            for name, value in given.items():
+                setattr(self, name, value)
+        else:
+            self.__pydantic_validator__.validate_python(fields, self_instance=self)
     except ValidationError as error:
         kind = type(self)
         known = kind.model_fields
@@ -168,23 +172,11 @@ def _init(self: Any, /, *args: Any, **fields: Any) -> None:
         raise
 
 
-def _init_private(self: Any, /, *args: Any, **fields: Any) -> None:
-    """As `_init`, of a class with private attributes, which it takes by name too."""
-    private = self.__private_attributes__
-    given = {name: fields.pop(name) for name in private if name in fields}
-    _init(self, *args, **fields)
-    for name, value in given.items():
-        setattr(self, name, value)
-
-
 # The two marks of the method that it stands for: validation need not call it, and
 # a shell shows the fields of an event when it is asked how to make one.
-_marks = {
-    "__pydantic_base_init__": True,
-    "__signature__": inspect.signature(BaseModel.__init__),
-}
-vars(_init).update(_marks)
-vars(_init_private).update(_marks)
+vars(_init).update(
+    __pydantic_base_init__=True, __signature__=inspect.signature(BaseModel.__init__)
+)
 
 
 def _declared_only(schema: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from stepwell.errors import (
 from stepwell.events import Event, HumanResponseEvent, StopEvent
 from stepwell.record import RunRecord
 from stepwell.run import Run
+from stepwell.turns import keep_name
 
 __all__ = ["Presenter", "WorkflowHandler", "present_with"]
 
@@ -156,6 +157,7 @@ class WorkflowHandler:
     @property
     def run_id(self) -> str:
         """Names the run in messages and journals."""
+        keep_name(self._run)  # whoever knows it may give it to another run
         return self._run.run_id
 
     @property

@@ -2,7 +2,7 @@
 
 No await, no clock, no random number, no input or output: what it needs of
 these rides in the facts, so folding the recorded facts again gives the same
-state. The state is changed in place. `run` carries the commands out.
+state. The state is changed in place. `cycle` carries the commands out.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ elsewhere, by `journals`.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -31,6 +32,8 @@ CALLS_KEPT = 3_000
 EVENTS_KEPT = 100_000
 # So many calls are put away together, and dropped together.
 _SHEET = 256
+# Readers in several threads may come and go at once.
+_counting = threading.Lock()
 # Readers of a full stream give the loop back to everybody else this often.
 _BURST = 256
 
@@ -43,9 +46,9 @@ class Live(Protocol):
         ...
 
 
-# A change of a call, or an event for those who ask for internal ones: its number, the
-# call or what is kept of it or the event, and what the call had become.
-Mark = tuple[int, StepCall | Row | Event, str]
+# A change of a call, or an event for those who ask for internal ones: its number, what
+# is told of the call or the event, and what the call had become.
+Mark = tuple[int, Row | Event, str]
 # Stands for an empty list of these; nobody writes into it.
 _UNHEARD: list[Mark] = []
 
@@ -122,11 +125,12 @@ class RunRecord:
 
     def __len__(self) -> int:
         """How many calls are kept."""
-        return min(len(self._ended()) + len(self._going_on()), self._kept)
+        return len(self._ended()) + len(self._going_on())
 
     def _ended(self) -> list[Row]:
-        rows = [row for sheet in self._sheets for row in sheet] + self.rows
-        return rows[-self._kept :]
+        last = self.rows
+        rows = [row for sheet in self._sheets for row in sheet]
+        return list(dict.fromkeys([*rows, *last]))[-self._kept :]
 
     def _going_on(self) -> list[StepCall]:
         return list(self.open) if self.live is None else self.live.live_calls()
@@ -134,7 +138,7 @@ class RunRecord:
     def _told(self) -> list[Row]:
         rows = self._ended() + [row_of(call) for call in self._going_on()]
         # By call and attempt, whichever ended first.
-        return sorted(rows, key=lambda row: (row[0], row[3]))[-self._kept :]
+        return sorted(rows, key=lambda row: (row[0], row[3]))
 
     @property
     def dropped_calls(self) -> int:
@@ -165,8 +169,7 @@ class RunRecord:
         if self._closed:
             return
         events = self._events
-        events.append(event)
-        events.append(self.number)
+        events += (event, self.number)  # at once, for readers in other threads
         if len(events) > 2 * self._events_kept:
             surplus = len(events) // 2 - self._events_kept * 3 // 4
             del events[: 2 * surplus]
@@ -249,8 +252,9 @@ class RunRecord:
 
     def _put_away(self) -> None:
         """Begin a new sheet; drop the oldest one that is not needed."""
+        # In this order: a reader in another thread finds rows twice rather than never.
         self._sheets = (*self._sheets, tuple(self.rows))
-        self.rows.clear()
+        self.rows = []
         if (len(self._sheets) - 1) * _SHEET >= self._kept:
             self._sheets = self._sheets[1:]
             self._dropped += _SHEET
@@ -261,6 +265,8 @@ class RunRecord:
             return
         if self.marks is _UNHEARD:
             self.marks = []
+        if isinstance(what, StepCall):
+            what = row_of(what)  # which holds no event
         self.marks.append((number, what, status))
         surplus = len(self.marks) - 4 * self._kept
         if surplus > 0:
@@ -298,8 +304,8 @@ class RunRecord:
         self.was_read = True
         marks: Iterator[Mark | None] | None = None
         if expose_internal:
-            self.listeners += 1
-            marks = self._follow(self._story_so_far())
+            self.listen()
+            marks = self._follow(self.marks_start + len(self.marks))
         try:
             next_event, burst, mark = 0, 0, None
             while True:
@@ -335,18 +341,32 @@ class RunRecord:
                     await asyncio.sleep(0)
         finally:
             if expose_internal:
-                self.listeners -= 1
+                self.leave()
+
+    def listen(self) -> None:
+        """Have all that happens kept from now on, for somebody who reads it."""
+        with _counting:
+            self.listeners += 1
+
+    def leave(self) -> None:
+        """Listen no longer; what nobody listens to is not kept."""
+        with _counting:
+            self.listeners -= 1
+            if not self.listeners:
+                self.marks_start += len(self.marks)
+                self.marks = _UNHEARD
 
     def _story_so_far(self) -> list[Mark]:
         """All that was told of calls, and internal events, as far as they are kept."""
-        story: list[Mark] = [(number, event, "") for number, event in self._internal]
-        told: list[tuple[StepCall | Row, Row]] = [(row, row) for row in self._ended()]
-        for what, row in [*told, *((call, row_of(call)) for call in self._going_on())]:
-            for number, status in zip(
-                row[12:], ("queued", "running", row[7]), strict=True
-            ):
-                if number:
-                    story.append((number, what, status))
+        # Those that are going on first: one that ends meanwhile, in another thread, is
+        # among the ended ones too then.
+        rows = [row_of(call) for call in self._going_on()] + self._ended()
+        told: dict[int, Mark] = {n: (n, event, "") for n, event in self._internal}
+        for row in rows:
+            told.update((mark[0], mark) for mark in _of_row(row))
+            if row[14]:
+                told[row[14]] = (row[14], row, row[7])
+        story = list(told.values())
         if self._closed:
             # What ended after the stream had is no part of it.
             last = self._events[-1]
@@ -354,17 +374,35 @@ class RunRecord:
         story.sort(key=lambda mark: mark[0])
         return story
 
-    def _follow(self, story: list[Mark]) -> Iterator[Mark | None]:
-        """The story so far, then what is told; None while there is nothing."""
-        place = self.marks_start + len(self.marks)
+    def _follow(self, place: int) -> Iterator[Mark | None]:
+        """The story so far, then what is told from a place on; None in between."""
+        joined = self.number
+        story = self._story_so_far()
         yield from story
+        # The story is put together while another thread may go on telling: what is in
+        # it may be told as well, and of a call that was just ending, the beginning not.
+        known = {number for number, _, _ in story}
         while True:
             index = max(0, place - self.marks_start)
-            if index < len(self.marks):
-                place = self.marks_start + index + 1
-                yield self.marks[index]
-            else:
+            if index == len(self.marks):
                 yield None
+                continue
+            place = self.marks_start + index + 1
+            mark = self.marks[index]
+            if mark[0] not in known:
+                for earlier in _of_row(mark[1]):
+                    if earlier[0] <= joined and earlier[0] not in known:
+                        known.add(earlier[0])
+                        yield earlier
+                yield mark
+
+
+def _of_row(row: Row | Event) -> list[Mark]:
+    """How a call came to be what it is: that it was queued, and begun."""
+    if isinstance(row, Event):
+        return []
+    told = zip(row[12:14], ("queued", "running"), strict=True)
+    return [(number, row, status) for number, status in told if number]
 
 
 def _shown(error: BaseException) -> str:
@@ -376,11 +414,11 @@ def _shown(error: BaseException) -> str:
         return name
 
 
-def _internal(number: int, what: StepCall | Row | Event, status: str) -> Event:
+def _internal(number: int, what: Row | Event, status: str) -> Event:
     """What those get to read of a mark who ask for internal events."""
     if isinstance(what, Event):
         return what
-    row = row_of(what) if isinstance(what, StepCall) else what
+    row = what
     worker = row[2] if status != "queued" else -1
     before_end = {"queued": (StepState.PREPARING, row[11])}
     before_end["running"] = (StepState.RUNNING, row[5])

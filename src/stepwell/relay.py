@@ -7,6 +7,9 @@ calls that are to run, run. Each call has context variables of its own, all the 
 runs that were started with other variables have other runners, and a runner whose
 variables a step has changed, or whose task was cancelled, is not used again.
 
+A step that keeps `asyncio.current_task()` keeps a runner, which may be at another call,
+of another run even, when that step has ended: cancelling it then cancels that one.
+
 So that other tasks of the event loop get their turn beside steps that never
 suspend, the runners of a loop share a slice of each of its passes, and give way
 when their part of it is used up.
@@ -18,6 +21,7 @@ import asyncio
 from collections import deque
 from collections.abc import Coroutine, Generator, Sequence
 from contextvars import Context, copy_context
+from operator import is_
 from time import perf_counter
 from types import coroutine
 from typing import Any
@@ -124,15 +128,18 @@ class _Crew:
         if self._runners:
             # Whoever is at work goes on with them, unless all are suspended.
             self._pumping = True
-            self.loop.call_soon(self._pump, context=self.variables)
+            self.loop.call_soon(self._pump, context=self.variables.copy())
         else:
             self._spawn()
 
     def _spawn(self) -> None:
         self._runners += 1
-        task = self.loop.create_task(self._run(), context=self.variables.copy())
-        # Until its body has begun, which a task that is cancelled before never does.
-        task.add_done_callback(self._retire, context=self.variables)
+        begun: list[bool] = []
+        task = self.loop.create_task(self._run(begun), context=self.variables.copy())
+        # Until its body has begun, which a task that is cancelled before never does;
+        # one of an eager task factory has by now.
+        if not begun:
+            task.add_done_callback(self._retire, context=self.variables)
 
     def _pump(self) -> None:
         """Start runners for calls that are still ready: those at work suspended."""
@@ -154,7 +161,8 @@ class _Crew:
         if not self.loop.is_closed():
             self.kick()
 
-    async def _run(self) -> None:
+    async def _run(self, begun: list[bool]) -> None:
+        begun.append(True)
         # Any, for at the end they are all let go of.
         task: Any = asyncio.current_task()
         call: Any
@@ -173,7 +181,7 @@ class _Crew:
                 if ready and not self._pumping:
                     # Gets its turn only if the step suspends.
                     self._pumping = True
-                    self.loop.call_soon(self._pump, context=self.variables)
+                    self.loop.call_soon(self._pump, context=self.variables.copy())
                 if isinstance(call, tuple):
                     _report(*call)
                     continue
@@ -214,9 +222,7 @@ class _Crew:
                 if ready:
                     ready.append((call, value, error))
                 else:
-                    relay.at_work -= 1
-                    run = relay.run
-                    run.on_ended(call, value, error, run.clock())
+                    _report(call, value, error)
                 # Its traceback holds this frame, which would hold it.
                 error = value = None
                 if task.cancelling() or _differs(before):
@@ -237,7 +243,7 @@ class _Crew:
         finally:
             # The traceback of what a step raised holds this frame, which would hold
             # the run, which holds what was raised.
-            call = relay = run = face = spec = named_after = before = task = None
+            call = relay = face = spec = named_after = before = task = None
             value = error = None
             self._retire()
 
@@ -248,11 +254,14 @@ _last: ref[_Crew] | None = None
 
 
 def _differs(before: Context) -> bool:
-    """Whether context variables have changed."""
-    try:
-        return bool(copy_context() != before)
-    except Exception:  # their values cannot be compared, so they are others
+    """Whether context variables hold other objects than before, equal or not."""
+    now = copy_context()
+    if len(now) != len(before):
         return True
+    # The one that is always there while a step runs, `current_call`, steps never set.
+    if len(now) == 1 and current_call in now:
+        return False
+    return not all(map(is_, now.values(), map(before.get, now)))
 
 
 def _crew_of(loop: asyncio.AbstractEventLoop) -> _Crew:
@@ -274,6 +283,9 @@ def _report(call: StepCall, value: Any, error: BaseException | None) -> None:
     relay.at_work -= 1
     run = relay.run
     if run is not None:
+        if error is not None:
+            # Its retry policy may ask for it; another call may have been here since.
+            current_call.set((relay.ctx, call))
         run.on_ended(call, value, error, run.clock())
 
 
@@ -338,8 +350,9 @@ class Relay:
 
     def catch_up(self) -> None:
         """Report all ends of calls that have come about."""
-        self._report_ends(drop_calls=False)
-        self.kick()
+        if self.at_work:
+            self._report_ends(drop_calls=False)
+            self.kick()
 
     def _report_ends(self, *, drop_calls: bool) -> None:
         """Report ends of calls, before what else is ready; forget what was to begin."""

@@ -97,7 +97,12 @@ class Run(Cycle):
 
     def cancel(self, reason: str) -> None:
         """Stop everything, from any thread; the outcome says that it was."""
-        self._here(lambda: self._feed(CancelAsked(self.now, reason)))
+
+        def stop() -> None:
+            self._tasks.catch_up()  # what has ended may be the end of the run
+            self._feed(CancelAsked(self.now, reason))
+
+        self._here(stop)
 
     def send(
         self, event: Event, step: str | None = None, call: StepCall | None = None

@@ -59,9 +59,9 @@ class StepSpec:
         catches_errors: Whether it is called when other steps fail.
         for_steps: The steps it is called for; None for all the rest.
         max_recoveries: How often it is called along one chain of events.
-        form: How the function may be called and awaited straight away: "event",
-            "context, event" or "event, context"; "" where more is to be done. None
-            until it is worked out.
+        form: What the function takes by position, where nothing else is to be done to
+            call and await it: "event" or "context, event"; anything else is called by
+            names. None until it is worked out.
         is_async: Whether the function is `async def`; others run in a thread.
         description: The docstring.
         signature: The signature as text, for people.

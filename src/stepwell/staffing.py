@@ -87,17 +87,17 @@ class Staffing(RunState):
         call.worker = free.pop() if free else busy
         workers.busy = busy + 1
         self.calls[call.call_id] = call
-        record = self.record
-        call.started, call.status = at, "running"
-        call.begun_as = record.number = record.number + 1
-        if record.listeners:
-            record.mark(call.begun_as, call, "running")
         if call.attempt == 1:
             call.first_started = at
             workers.ran += 1
             limit = workers.spec.max_visits
             if limit is not None and workers.ran > limit:
                 return self._fail(at, call, too_many_visits(self.plan, call))
+        record = self.record
+        call.started, call.status = at, "running"
+        call.begun_as = record.number = record.number + 1
+        if record.listeners:
+            record.mark(call.begun_as, call, "running")
         if self._start is not None:
             self._start(call)
         else:
@@ -186,7 +186,7 @@ class Staffing(RunState):
                 if workers is not None and workers.queue:
                     workers.queue.clear()
         self._resuming = self._delayed = self._joins = NOTHING
-        self._recent = self._root = None
+        self._recent = self._root = self._last_silent = None
         if self._waits is not NO_WAITS:
             self._waits.clear()
         self._out.append(Ended(stop, error, status))

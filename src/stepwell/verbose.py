@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from stepwell.calls import StepCall
 from stepwell.record import RunRecord
 from stepwell.rows import CallRecord
 
@@ -16,7 +15,7 @@ class Chatter:
     """Prints what a run's record tells of calls, as far as it is not printed yet."""
 
     def __init__(self, record: RunRecord) -> None:
-        record.listeners += 1
+        record.listen()
         self._record = record
         self._next = 0
 
@@ -25,17 +24,17 @@ class Chatter:
         record = self._record
         new = record.marks[max(0, self._next - record.marks_start) :]
         self._next = record.marks_start + len(record.marks)
-        for _, what, status in new:
+        for _, row, status in new:
             if status and status != "queued":
                 # A closed or broken output is no reason to fail a run.
                 with contextlib.suppress(OSError, ValueError):
-                    print(_line(what))
+                    print(_line(row, status))
 
 
-def _line(told: Any) -> str:
-    if isinstance(told, StepCall):
-        return f"Running step {told.spec.name}"
-    call = CallRecord(told)
+def _line(row: Any, status: str) -> str:
+    call = CallRecord(row)
+    if status == "running":
+        return f"Running step {call.step}"
     if call.error is not None:
         kind = call.error.split(":")[0]
         return f"Step {call.step} raised {kind} ({call.status})"

@@ -453,7 +453,7 @@ class Workflow(metaclass=WorkflowMeta):
             verbose=self.__verbose,
         )
         context.attach(run)
-        if named:
+        if named or self.__journal is not None:
             keep_name(run)
         if self.__turns is None:
             run.start(event, left)
