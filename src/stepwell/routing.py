@@ -132,17 +132,7 @@ class Routing(Staffing):
     def _depart(self, at: float, call: StepCall) -> None:
         """Let a call that has come to its end go: its worker, its part in a list."""
         if not self.over:
-            # As in `_release`, written out.
-            workers = call.workers
-            busy = workers.busy = workers.busy - 1
-            if not busy:
-                workers.free = None
-            elif workers.free is None:
-                workers.free = [call.worker]
-            else:
-                workers.free.append(call.worker)
-            if workers.queue:
-                self._fill(at, workers)
+            self._release(at, call)
             branch = call.branch
             if branch is not None:
                 self._bring_up(branch, call.recoveries)
