@@ -100,6 +100,7 @@ class _Crew:
 
     __slots__ = (
         "__weakref__",
+        "_begun",
         "_burst",
         "_giving_way",
         "_pumping",
@@ -116,6 +117,8 @@ class _Crew:
         self.ready: deque[StepCall | _Outcome] = deque()
         self.start = self.ready.append
         self._runners = 0
+        # Whether the last runner has begun.
+        self._begun = False
         self._burst = 1
         self._pumping = False
         # How many runners have given way to others of the loop.
@@ -134,11 +137,11 @@ class _Crew:
 
     def _spawn(self) -> None:
         self._runners += 1
-        begun: list[bool] = []
-        task = self.loop.create_task(self._run(begun), context=self.variables.copy())
+        self._begun = False
+        task = self.loop.create_task(self._run(), context=self.variables.copy())
         # Until its body has begun, which a task that is cancelled before never does;
         # one of an eager task factory has by now.
-        if not begun:
+        if not self._begun:
             task.add_done_callback(self._retire, context=self.variables)
 
     def _pump(self) -> None:
@@ -161,14 +164,15 @@ class _Crew:
         if not self.loop.is_closed():
             self.kick()
 
-    async def _run(self, begun: list[bool]) -> None:
-        begun.append(True)
+    async def _run(self) -> None:
+        self._begun = True
         # Any, for at the end they are all let go of.
         task: Any = asyncio.current_task()
         call: Any
         relay: Any
         spec: Any
         before: Any
+        now: Any
         task.remove_done_callback(self._retire)
         ready = self.ready
         named_after: StepSpec | None = None
@@ -222,13 +226,18 @@ class _Crew:
                 if ready:
                     ready.append((call, value, error))
                 else:
-                    _report(call, value, error)
+                    relay.at_work -= 1
+                    run = relay.run
+                    if run is not None:
+                        run.on_ended(call, value, error, run.clock())
                 # Its traceback holds this frame, which would hold it.
                 error = value = None
-                if task.cancelling() or _differs(before):
+                now = copy_context()
+                # A single one is `current_call`, which steps do not set.
+                if task.cancelling() or (len(now) > 1 and _differs(now, before)):
                     return
                 # With nothing left to do it ends here: a run leaves no task behind.
-                if ready and (now := perf_counter()) > give_way_at:
+                if ready and (time := perf_counter()) > give_way_at:
                     this = this or _pass_of(self.loop)
                     if in_pass == this.number:
                         # No step is suspended, so nobody else is to go on meanwhile.
@@ -237,14 +246,14 @@ class _Crew:
                             await _next_pass()
                         finally:
                             self._giving_way -= 1
-                        now = perf_counter()
-                    give_way_at = this.take_turn(self.loop, now)
+                        time = perf_counter()
+                    give_way_at = this.take_turn(self.loop, time)
                     in_pass = this.number
         finally:
             # The traceback of what a step raised holds this frame, which would hold
             # the run, which holds what was raised.
-            call = relay = face = spec = named_after = before = task = None
-            value = error = None
+            call = relay = run = face = spec = before = now = task = None
+            named_after = value = error = None
             self._retire()
 
 
@@ -253,14 +262,10 @@ _FATAL = (KeyboardInterrupt, SystemExit)
 _last: ref[_Crew] | None = None
 
 
-def _differs(before: Context) -> bool:
+def _differs(now: Context, before: Context) -> bool:
     """Whether context variables hold other objects than before, equal or not."""
-    now = copy_context()
     if len(now) != len(before):
         return True
-    # The one that is always there while a step runs, `current_call`, steps never set.
-    if len(now) == 1 and current_call in now:
-        return False
     return not all(map(is_, now.values(), map(before.get, now)))
 
 
@@ -271,8 +276,9 @@ def _crew_of(loop: asyncio.AbstractEventLoop) -> _Crew:
     """
     global _last
     crew = _last() if _last is not None else None
-    if crew is None or crew.loop is not loop or _differs(crew.variables):
-        crew = _Crew(loop, copy_context())
+    now = copy_context()
+    if crew is None or crew.loop is not loop or _differs(now, crew.variables):
+        crew = _Crew(loop, now)
         _last = ref(crew)
     return crew
 
