@@ -7,7 +7,6 @@ into `_out`, for `cycle` to carry out.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,18 +53,7 @@ class Staffing(RunState):
         workers = self._workers[spec.index] or self._workers_of(spec)
         number = self._next_call
         self._next_call = number + 1
-        call = StepCall(number, workers, event, cause, branch, recoveries)
-        # As in `_admit`, written out.
-        if workers.busy < spec.num_workers:
-            return self._begin(at, call)
-        record = self.record
-        call.offered, call.status = at, "queued"
-        call.queued_as = record.number = record.number + 1
-        if record.listeners:
-            record.mark(call.queued_as, call, "queued")
-        if workers.queue is None:
-            workers.queue = deque()
-        workers.queue.append(call)
+        self._admit(at, StepCall(number, workers, event, cause, branch, recoveries))
 
     def _admit(self, at: float, call: StepCall) -> None:
         """Begin a call, or have it wait for a worker."""
@@ -80,13 +68,7 @@ class Staffing(RunState):
 
     def _begin(self, at: float, call: StepCall) -> None:
         workers = call.workers
-        # As in `_occupy`, written out.
-        if self.status == "waiting":
-            self._resume(at)
-        free, busy = workers.free, workers.busy
-        call.worker = free.pop() if free else busy
-        workers.busy = busy + 1
-        self.calls[call.call_id] = call
+        self._occupy(at, call)
         if call.attempt == 1:
             call.first_started = at
             workers.ran += 1
