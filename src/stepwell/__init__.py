@@ -35,6 +35,8 @@ from stepwell.events import (
     InternalDispatchEvent,
     StartEvent,
     StepFailedEvent,
+    StepOutput,
+    StepProgress,
     StepState,
     StepStateChanged,
     StopEvent,
@@ -47,6 +49,8 @@ from stepwell.events import (
 from stepwell.executors import Executor, LocalExecutor
 from stepwell.handler import WorkflowHandler, present_with
 from stepwell.journals import Fact, Journal, MemoryJournal
+from stepwell.progress import tqdm
+from stepwell.questions import Question
 from stepwell.record import RunRecord
 from stepwell.resources import (
     Resource,
@@ -116,6 +120,7 @@ __all__ = [
     "CallRecord",
     "Cardinality",
     "Collect",
+    "Comparison",
     "ConstantDelayRetryPolicy",
     "Context",
     "ContextSerdeError",
@@ -139,6 +144,7 @@ __all__ = [
     "MissingExtraError",
     "NoRunningLoopError",
     "PickleSerializer",
+    "Question",
     "Resource",
     "ResourceConfig",
     "ResourceCycleError",
@@ -153,6 +159,8 @@ __all__ = [
     "RunRecord",
     "StartEvent",
     "StepFailedEvent",
+    "StepOutput",
+    "StepProgress",
     "StepState",
     "StepStateChanged",
     "StepTimeoutError",
@@ -190,6 +198,7 @@ __all__ = [
     "WorkflowTimeoutError",
     "WorkflowValidationError",
     "catch_error",
+    "compare",
     "get_workflow_representation",
     "load_ipython_extension",
     "present_with",
@@ -212,6 +221,7 @@ __all__ = [
     "stop_any",
     "stop_before_delay",
     "stop_never",
+    "tqdm",
     "unload_ipython_extension",
     "wait_chain",
     "wait_combine",
@@ -226,8 +236,9 @@ __all__ = [
 ]
 
 
-# What only drawing and testing need, by the room it is in.
+# What only drawing, comparing and testing need, by the room it is in.
 _LATE = {
+    "Comparison": "comparison",
     "WorkflowEventNode": "representation",
     "WorkflowExternalNode": "representation",
     "WorkflowGenericNode": "representation",
@@ -240,6 +251,7 @@ _LATE = {
     "WorkflowStepNode": "representation",
     "WorkflowTestResult": "testing",
     "WorkflowTestRunner": "testing",
+    "compare": "comparison",
     "get_workflow_representation": "representation",
 }
 
@@ -250,6 +262,10 @@ def __getattr__(name: str) -> _Any:
         from stepwell import representation
 
         return getattr(representation, name)
+    if _LATE.get(name) == "comparison":
+        from stepwell import comparison
+
+        return getattr(comparison, name)
     if name in _LATE:
         from stepwell import testing
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from stepwell.calls import StepCall
 from stepwell.events import Event, StopEvent
+from stepwell.questions import Question
 
 __all__ = ["Child", "Children", "Parent"]
 
@@ -23,6 +24,11 @@ class Child(Protocol):
     @property
     def status(self) -> str:
         """Where it stands: "waiting" while it waits for somebody."""
+        ...
+
+    @property
+    def questions(self) -> list[Question]:
+        """What it has asked people."""
         ...
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -122,6 +128,12 @@ class Children:
             family.look()
             if not family.children:
                 self._families.pop(call.call_id, None)
+
+    @property
+    def questions(self) -> list[Question]:
+        """What the children have asked people."""
+        families = tuple(self._families.values())
+        return [q for f in families for child in f.children for q in child.questions]
 
     def taking(self, event: Event) -> list[Child]:
         """The children that accept an event, or wait for it."""

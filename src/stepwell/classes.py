@@ -23,22 +23,26 @@ from stepwell.errors import (
     did_you_mean,
 )
 from stepwell.events import Event, StartEvent
+from stepwell.families import Family, join_family
 from stepwell.steps import spec_of
 from stepwell.store import DictState
 
 __all__ = [
     "MEANT",
     "ClassBody",
+    "WorkflowMeta",
     "argument_error",
     "check_arguments",
     "for_instances",
     "forgotten_steps",
     "no_attribute",
+    "renewed",
     "steps_that_hide",
     "usable",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class ClassBody(dict[str, Any]):
@@ -92,6 +96,73 @@ class ClassBody(dict[str, Any]):
                 workflow=key,
             )
         raise KeyError(key)
+
+
+class WorkflowMeta(type):
+    """The class of workflow classes, by which viewers recognise them.
+
+    It counts the changes made to any of them, so that a compiled plan is known to
+    be fresh without looking at the steps again.
+    """
+
+    changes = 0
+
+    @classmethod
+    def __prepare__(
+        mcs, name: str, bases: tuple[type, ...], /, **kwargs: Any
+    ) -> ClassBody:
+        """The names of a class body, which refuse what would be lost."""
+        return ClassBody(name)
+
+    _family: Family | None
+
+    def __init__(
+        cls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        **kwargs: Any,
+    ) -> None:
+        """Note which definition of the class this is."""
+        super().__init__(name, bases, namespace)
+        # Not by the usual way, which looks for changes of steps.
+        type.__setattr__(cls, "_family", join_family(cls, namespace))
+
+    @property
+    def newest(cls) -> Any:
+        """The class as its cell was last run; itself where that was once."""
+        family = cls._family
+        return cls if family is None else family.newest_or(cls)
+
+    def __call__(cls: type[T], *args: Any, **kwargs: Any) -> T:
+        """Make a workflow; an argument that it does not take is named."""
+        try:
+            made: T = super().__call__(*args, **kwargs)  # type: ignore[misc]
+        except TypeError as error:
+            if wrong := argument_error(cls, error):
+                raise wrong from None
+            raise
+        return made
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        """Set an attribute of the class; plans are made anew after it."""
+        before = cls.__dict__.get(name)
+        super().__setattr__(name, value)
+        if name == "_free_steps" or spec_of(before) or spec_of(value):
+            WorkflowMeta.changes += 1
+
+
+def renewed(workflow: T) -> T:
+    """The workflow as its class is defined now, with all that it had.
+
+    Itself, unless its class was defined again since: by running its cell again, say.
+    """
+    kind: Any = type(workflow)
+    if kind.newest is kind:
+        return workflow
+    made: T = object.__new__(kind.newest)
+    vars(made).update(vars(workflow))
+    return made
 
 
 class _ForInstances:

@@ -40,13 +40,17 @@ class StopCall(Order):
 
 
 class Publish(Order):
-    """Show an event on the stream; `internal` ones only to those who ask."""
+    """Show an event on the stream; `internal` ones only to those who ask.
 
-    __slots__ = ("event", "internal")
+    `call_id` is the call that it is of, 0 for none.
+    """
 
-    def __init__(self, event: Event, internal: bool = False) -> None:
+    __slots__ = ("call_id", "event", "internal")
+
+    def __init__(self, event: Event, internal: bool = False, call_id: int = 0) -> None:
         self.event = event
         self.internal = internal
+        self.call_id = call_id
 
 
 class Reply(Order):

@@ -22,11 +22,11 @@ from stepwell.calls import StepCall
 from stepwell.diagnosis import check_awaited
 from stepwell.door import Door, Owner
 from stepwell.errors import ContextStateError, WorkflowRuntimeError
-from stepwell.events import Event, StopEvent
+from stepwell.events import Event, StepOutput, StepProgress, StopEvent
+from stepwell.left import Snapshot
 from stepwell.plan import Plan
 from stepwell.retry import RetryInfo
 from stepwell.serializers import BaseSerializer, JsonSerializer
-from stepwell.state import Snapshot
 from stepwell.store import DictState, InMemoryStateStore, default_state
 
 __all__ = [
@@ -39,6 +39,7 @@ S = TypeVar("S", bound=BaseModel, default=DictState)
 E = TypeVar("E", bound=Event)
 _MISSING: Any = object()
 _making_a_store = threading.Lock()
+_counting = threading.Lock()
 
 
 class _Runnable(Protocol):
@@ -210,14 +211,7 @@ class Context(Generic[S]):
         left = (self._home or self)._left
         if left is None or not left.is_running:
             return None
-        strange = left.steps - plan.by_name.keys()
-        if strange:
-            raise ContextStateError(
-                f"this context was saved in a run that has work for "
-                f"{', '.join(sorted(strange))}, and {plan.name} has no such step.",
-                hint="Restore it for the workflow that is to use it.",
-                workflow=plan.name,
-            )
+        left.check(plan)
         return left
 
     @property
@@ -230,6 +224,16 @@ class Context(Generic[S]):
                     made = InMemoryStateStore(DictState())
                     home._store = cast("InMemoryStateStore[S]", made)
         return home._store
+
+    @property
+    def run_id(self) -> str:
+        """Names the run; empty where there was none yet."""
+        door = (self._home or self)._door
+        return door.run_id if door is not None else ""
+
+    def put_back(self, left: Snapshot) -> None:
+        """Have the next run with this context go on from what a run left to do."""
+        (self._home or self)._left = left
 
     @property
     def is_running(self) -> bool:
@@ -278,6 +282,47 @@ class Context(Generic[S]):
         if ev is not None:
             door = self._door or self._run("write_event_to_stream")
             door.publish(ev, self._call)
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """Say how far the step has come, for whoever watches the run.
+
+        May be called as often as you like, and from a thread. Around a loop,
+        `stepwell.tqdm` does it by itself.
+
+        Args:
+            done: How many units are done.
+            total: How many there are; None where nobody knows.
+            text: What is being done, in a few words.
+        """
+        self._tell("progress", StepProgress, done=done, total=total, text=text)
+
+    def log(self, text: str, *, source: str = "log") -> None:
+        """Say something in the step's log, for whoever watches the run.
+
+        Readers of `stream_events(expose_internal=True)` get it as a `StepOutput`. May
+        be called from a thread.
+
+        Args:
+            text: What to say.
+            source: Where it comes from: "stdout", "WARNING", a word of your own.
+        """
+        self._tell("log", StepOutput, text=str(text), source=source)
+
+    def count(self, **amounts: float) -> None:
+        """Add amounts to what this attempt at the step has used, for the run's record.
+
+        Any names will do. `prompt_tokens`, `completion_tokens` and `cost` (in US
+        dollars) are summed up for the whole run. May be called from a thread.
+        """
+        call, door = self._inside("count"), self._run("count")
+        with _counting:
+            door.record.count(call, amounts)
+
+    def _tell(self, asked: str, kind: type[Event], **fields: Any) -> None:
+        call, door = self._inside(asked), self._run(asked)
+        door.tell(
+            kind(name=call.spec.name, call_id=call.call_id, at=door.now, **fields)
+        )
 
     def collect_events(
         self,

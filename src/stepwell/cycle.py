@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from stepwell.attempts import add_note, failed
 from stepwell.bodies import Bodies
@@ -42,6 +42,7 @@ from stepwell.journals.base import (
 )
 from stepwell.ledger import Ledger
 from stepwell.machine import Machine
+from stepwell.questions import Answers
 from stepwell.relay import Relay
 from stepwell.resources import ResourceManager
 from stepwell.sleepers import Sleepers
@@ -71,7 +72,14 @@ class Cycle:
         journal: Keeps the facts, before their commands are carried out; None to
             keep none.
         verbose: Print a line for each call's start and end.
+
+    Attributes:
+        viewer: Told of each run that ends with an error: its name and its outcome.
+            While there is one, a step that exits ends its run, and not the event
+            loop, which is the viewer's.
     """
+
+    viewer: ClassVar[Callable[[str, asyncio.Future[StopEvent]], None] | None] = None
 
     __slots__ = (
         "__weakref__",
@@ -86,6 +94,7 @@ class Cycle:
         "_grace",
         "_ledger",
         "_next_wait",
+        "_prepared",
         "_resources",
         "_tasks",
         "_thread",
@@ -135,6 +144,8 @@ class Cycle:
         self._watcher: Callable[[], None] | None = None
         # What came from outside while the run waits for its turn.
         self._early: list[Callable[[], None]] | None = []
+        # What to answer to its questions, for a run that nobody is asked by.
+        self._prepared: Answers | None = None
         # The workflows that steps run inside this run; made when there are some.
         self._children: Children | None = None
         self._chatter = Chatter(machine.record) if verbose else None
@@ -245,7 +256,11 @@ class Cycle:
         if command.internal:
             self.record.write_internal(command.event)
         else:
-            self.record.write_event(command.event)
+            self.record.write_event(command.event, command.call_id)
+            self._note_question(command.event)
+
+    def _note_question(self, event: Event) -> None:
+        """An event was shown that may ask people something; a run sees to that."""
 
     def _answer(self, command: Resume, at: float) -> None:
         answer = self._answers.get(command.wait_id)
@@ -356,6 +371,8 @@ class Cycle:
             self.outcome.set_result(self._ending.stop)
         else:
             self.outcome.set_exception(error)
+            if Cycle.viewer is not None:
+                Cycle.viewer(self.machine.plan.name, self.outcome)
         if self._waiters is not None:
             self._waiters.wake()
         # Whoever keeps the run keeps its record and outcome, and no circle of objects

@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from stepwell.calls import StepCall
 from stepwell.events import Event, StopEvent
+from stepwell.left import Snapshot
 from stepwell.plan import Plan
+from stepwell.record import RunRecord
 from stepwell.serializers import BaseSerializer
-from stepwell.state import Snapshot
 
 __all__ = ["Door", "Owner"]
 
@@ -26,6 +27,11 @@ class Door(Protocol):
     @property
     def is_over(self) -> bool:
         """Whether the run has ended."""
+        ...
+
+    @property
+    def run_id(self) -> str:
+        """Names the run."""
         ...
 
     @property
@@ -49,6 +55,15 @@ class Door(Protocol):
         buffer_id: str,
     ) -> list[Event] | None:
         """Join events."""
+        ...
+
+    def tell(self, event: Event) -> None:
+        """Put an internal event on the stream."""
+        ...
+
+    @property
+    def record(self) -> RunRecord:
+        """What happened so far."""
         ...
 
     @property

@@ -11,16 +11,16 @@ import inspect
 import logging
 import sys
 import warnings
-import weakref
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic._internal._model_construction import ModelMetaclass
 
 from stepwell.errors import WorkflowArgumentError, did_you_mean
+from stepwell.families import Family, join_family
 
 __all__ = [
     "Event",
@@ -31,6 +31,8 @@ __all__ = [
     "InternalDispatchEvent",
     "StartEvent",
     "StepFailedEvent",
+    "StepOutput",
+    "StepProgress",
     "StepState",
     "StepStateChanged",
     "StopEvent",
@@ -51,21 +53,6 @@ _MAPPING_NAMES = frozenset({"copy", "get", "items", "json", "keys", "values"})
 _EAGER = sys.version_info < (3, 14)
 
 
-class _Family:
-    """What ties together the classes that one cell defined again and again."""
-
-    __slots__ = ("__weakref__", "members", "newest")
-
-    def __init__(self) -> None:
-        self.members = 0
-        self.newest: weakref.ref[type] | None = None
-
-
-_families: weakref.WeakValueDictionary[tuple[str, str], _Family] = (
-    weakref.WeakValueDictionary()
-)
-
-
 class EventMeta(ModelMetaclass):
     """Gives event classes an identity that survives running their cell again.
 
@@ -75,7 +62,7 @@ class EventMeta(ModelMetaclass):
     the first go on taking events made by the second.
     """
 
-    _family: _Family | None
+    _family: Family | None
 
     def __new__(
         mcs,
@@ -95,20 +82,9 @@ class EventMeta(ModelMetaclass):
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Field name .* shadows an")
                 cls = super().__new__(mcs, name, bases, namespace, **kwargs)
-        cls._family = None
-        qualname = cls.__qualname__
-        # Only a class statement sets __qualname__; classes made by a factory that
-        # happen to share a name are strangers.
-        if "__qualname__" in namespace and "<locals>" not in qualname:
-            key = (cls.__module__, qualname)
-            family = _families.get(key)
-            if family is None:
-                family = _families[key] = _Family()
-            family.members += 1
-            family.newest = weakref.ref(cls)
-            cls._family = family
-            if family.members > 1:
-                _notices.info("%s redefined; steps that take it keep working.", name)
+        family = cls._family = join_family(cls, namespace)
+        if family is not None and family.members > 1:
+            _notices.info("%s redefined; steps that take it keep working.", name)
         result: type = cls
         return result
 
@@ -116,8 +92,7 @@ class EventMeta(ModelMetaclass):
     def newest(cls) -> Any:
         """The class as its cell was last run; itself where that was once."""
         family = cls._family
-        newest = family.newest() if family is not None and family.newest else None
-        return cls if newest is None else newest
+        return cls if family is None else family.newest_or(cls)
 
     def __instancecheck__(cls, instance: Any) -> bool:
         """True for instances of the class and of its other definitions."""
@@ -315,7 +290,18 @@ def _without_none(stop: StopEvent, dump: Any) -> Any:
 
 
 class InputRequiredEvent(Event):
-    """Asks a person for something; published on the stream when returned."""
+    """Asks a person for something; published on the stream when returned.
+
+    What is asked is the first of its fields `prompt`, `question`, `prefix`, `message`
+    and `msg` that holds text; `choices` or `options` list the answers to choose from,
+    `default` is the one to begin with. A run whose question has a number in its field
+    `answer_within` is cancelled when so many seconds have passed without an answer.
+
+    A viewer makes a form of it, with a field for each field of the answer, which is a
+    `answered_by`, else what the step waits for, else what other steps take.
+    """
+
+    answered_by: ClassVar[type[BaseModel] | None] = None
 
 
 class HumanResponseEvent(Event):
@@ -403,6 +389,35 @@ class StepStateChanged(InternalDispatchEvent):
     caused_by: int | None = None
     status: str = "running"
     error: str | None = None
+
+
+class StepProgress(InternalDispatchEvent):
+    """How far a call of a step has come, by its own account. Internal.
+
+    `done` of `total` units, or of an unknown number where that is None; `at` is in
+    seconds since the run began.
+    """
+
+    name: str
+    call_id: int = 0
+    at: float = 0.0
+    done: float
+    total: float | None = None
+    text: str = ""
+
+
+class StepOutput(InternalDispatchEvent):
+    """What a call of a step said for people to read. Internal.
+
+    `source` is "stdout", "stderr", "log", or the level of a log record, as "WARNING";
+    `at` is in seconds since the run began.
+    """
+
+    name: str
+    call_id: int = 0
+    at: float = 0.0
+    text: str
+    source: str = "log"
 
 
 EventType = type[Event]

@@ -12,14 +12,16 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
+from stepwell.classes import renewed
 from stepwell.context import Context, current_call
-from stepwell.cycle import GRACE
+from stepwell.cycle import GRACE, Cycle
 from stepwell.errors import (
     WorkflowArgumentError,
     WorkflowRuntimeError,
     did_you_mean,
 )
 from stepwell.events import Event, HumanResponseEvent, StopEvent
+from stepwell.questions import Question
 from stepwell.record import RunRecord
 from stepwell.run import Run
 from stepwell.turns import keep_name
@@ -32,19 +34,26 @@ _presenter: Presenter | None = None
 _notices = logging.getLogger("stepwell.waiting")
 
 
-def present_with(presenter: Presenter | None) -> Presenter | None:
+def present_with(
+    presenter: Presenter | None,
+    failed: Callable[[str, asyncio.Future[StopEvent]], None] | None = None,
+) -> Presenter | None:
     """Let a viewer stand between a run and the code that awaits it.
 
     Args:
         presenter: Called with the handler and the coroutine of its outcome each
             time a handler is awaited outside steps. It must await the coroutine
             once, and return or raise what that does. None removes it.
+        failed: Called on the run's own thread when a run has ended with an error,
+            with the workflow's name and the outcome, whose `exception()` it is. While
+            there is one, a step that raises `SystemExit` ends its run alone.
 
     Returns:
         The presenter there was before.
     """
     global _presenter
     previous, _presenter = _presenter, presenter
+    Cycle.viewer = failed
     return previous
 
 
@@ -77,9 +86,18 @@ class WorkflowHandler:
     is cancelled and no other one awaits too, the run is cancelled with it.
     """
 
-    __slots__ = ("__weakref__", "_ctx", "_run", "_waiters", "_warned", "_workflow")
+    __slots__ = (
+        "__weakref__",
+        "_ctx",
+        "_run",
+        "_waiters",
+        "_warned",
+        "_workflow",
+        "resumed_from",
+    )
 
     def __init__(self, run: Run, workflow: Any, ctx: Context[Any]) -> None:
+        self.resumed_from: WorkflowHandler | None = None
         self._run = run
         self._workflow = workflow
         self._ctx = ctx
@@ -181,6 +199,29 @@ class WorkflowHandler:
         return self._run.status
 
     @property
+    def questions(self) -> list[Question]:
+        """What people were asked and have not answered, oldest first.
+
+        `handler.send_event(question.answer(value))` answers one.
+        """
+        return self._run.questions
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the run goes on with steps that have been defined anew since."""
+        kind = type(self._workflow)
+        if self._run.is_over:
+            return False
+        now = [spec.function for spec in kind.newest.compile().steps]
+        return now != [spec.function for spec in self._run.machine.plan.steps]
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether `resume` can go on with the run: it ended before its work did."""
+        left = self._run.machine.left
+        return self._run.is_over and left is not None and left.has_work
+
+    @property
     def elapsed(self) -> float:
         """Seconds since the run began, until its end."""
         ended = self._run.ended_at
@@ -247,6 +288,52 @@ class WorkflowHandler:
         """
         self._run.send(event, step)
         return _Nothing()
+
+    def resume(self, workflow: Any = None, *, answers: Any = None) -> WorkflowHandler:
+        """Go on with a run that failed, was stopped or ran out of time.
+
+        Steps that had ended keep what they returned, and the state is what it was.
+        The call that failed begins again on its event, as do those that were at work;
+        what they had changed by then, in the state or elsewhere, they change twice. A
+        step whose cell has been run again since is the new one.
+
+        Args:
+            workflow: The workflow to go on with, which must have the steps that are
+                to begin again; by default the same, as its class is defined now.
+            answers: As for `Workflow.run`.
+
+        Returns:
+            The handler of a new run, with this one as its `resumed_from`; `await` it
+            for the result.
+
+        Raises:
+            WorkflowRuntimeError: It is still going on, has its result, or nothing is
+                left to begin again.
+            ContextStateError: A step that is to begin again is gone, or does not take
+                its event any more.
+        """
+        left, name = self._run.machine.left, self._run.machine.plan.name
+        if not self._run.is_over:
+            raise WorkflowRuntimeError(
+                f"the run of {name} is still going on ({self.status}).",
+                hint="Await it, or stop it first: `await handler.cancel_run()`.",
+                workflow=name,
+            )
+        if left is None or not left.has_work:
+            ended = "has its result" if self.error is None else f"is {self.status}"
+            raise WorkflowRuntimeError(
+                f"the run of {name} {ended}, and none of its steps has anything left "
+                "to do.",
+                hint="Start a new one with `workflow.run(…)`; ctx=handler.ctx keeps "
+                "the state.",
+                workflow=name,
+            )
+        chosen = renewed(self._workflow) if workflow is None else workflow
+        self._ctx.put_back(left.to_go_on())
+        self._ctx.store.move_to(chosen.state_type)
+        again: WorkflowHandler = chosen.run(ctx=self._ctx, answers=answers)
+        again.resumed_from = self
+        return again
 
     async def cancel_run(
         self, *, timeout: float = 5.0, reason: str = "cancel_run() was called"

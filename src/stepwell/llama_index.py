@@ -13,10 +13,10 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from stepwell.events import Event
+from stepwell.left import CallLeft, Snapshot
 from stepwell.saved import Count, Moment, Reader
 from stepwell.serializers import JsonSerializer
 from stepwell.signature import StepSpec
-from stepwell.state import CallLeft, Snapshot
 
 __all__ = ["take_over"]
 

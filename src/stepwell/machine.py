@@ -47,9 +47,9 @@ from stepwell.journals.base import (
     WaitBegan,
     WaitDropped,
 )
+from stepwell.left import Snapshot
 from stepwell.plan import Plan, Route
 from stepwell.routing import Routing
-from stepwell.state import Snapshot
 from stepwell.waits import Wait
 
 __all__ = ["Machine"]
@@ -180,6 +180,8 @@ class Machine(Routing):
         self.left = None
         todo, lists = self._take_up(fact.at, fact.left)
         self._start_clock(fact.at)
+        # Who reads the new run's stream has not seen them.
+        self._out += [Publish(question.event) for question in self.questions]
         for call, delay in todo:
             if delay is None:
                 self._admit(fact.at, call)
@@ -212,7 +214,7 @@ class Machine(Routing):
                 branch = source.branch
         elif not route.answers:
             # Whatever comes from outside while a question is open may answer it.
-            self._waits.answer()
+            self._waits.answer(event)
         if self._clock_since is None or self.status == "waiting":
             self._resume(at)
         self._route(at, event, route, source, branch, step)
@@ -323,7 +325,7 @@ class Machine(Routing):
         call = self._call(fact.call_id)
         if call is None:
             return self._out.append(Resume(fact.wait_id, None))
-        wait = Wait(fact.wait_id, call, fact.kind, fact.requirements)
+        wait = Wait(fact.wait_id, call, fact.kind, fact.requirements, fact.timeout)
         answer = self._waits.take_unread(wait) if self._waits.again else None
         if answer is None:
             answer = self._waits.take_early(wait)
@@ -336,8 +338,9 @@ class Machine(Routing):
         if fact.asking is not None:
             wait.asks = self.plan.route(type(fact.asking)).asks
             if wait.asks:
-                self._own_waits().ask()
-            self._out.append(Publish(fact.asking))
+                self._ask(fact.at, fact.asking, call, wait)
+            else:
+                self._out.append(Publish(fact.asking, call_id=call.call_id))
         if fact.timeout is not None:
             wait.timer = self._wake(fact.at + fact.timeout)
         if fact.call_id in self.calls:
@@ -349,7 +352,7 @@ class Machine(Routing):
         wait = self._waits.open.get(fact.wait_id)
         if wait is not None:
             if wait.asks:
-                self._waits.answer()
+                self._waits.answer(None, wait)
             if self._waits.remove(wait):
                 self._occupy(fact.at, wait.call)
         elif fact.call_id in self._resuming:
@@ -369,7 +372,7 @@ class Machine(Routing):
         wait = self._waits.timed_by(fact.timer)
         if wait is not None:
             if wait.asks:
-                self._waits.answer()
+                self._waits.answer(None, wait)
             return self._wake_call(fact.at, wait, None)
         if fact.timer != self._clock_timer:
             return

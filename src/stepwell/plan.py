@@ -102,9 +102,13 @@ class Plan:
         self._catchers = _catchers(self.steps)
         self._sound: set[tuple[bool, frozenset[str]]] = set()
         self._allowed: dict[tuple[int, type[Event], bool], bool] = {}
-        self.hears_people = any(
-            issubclass(kind, HumanResponseEvent) for s in steps for kind in s.accepts
-        )
+        # The classes of answers from people that steps take.
+        self.heard = [
+            kind
+            for kind in dict.fromkeys(k for s in steps for k in s.accepts)
+            if issubclass(kind, HumanResponseEvent)
+        ]
+        self.hears_people = bool(self.heard)
         self.start_class = start_class(name, self.steps, self._advice)
         self.stop_classes = stop_classes(name, self.steps, self._advice)
         self.state_type = state_class(name, self.steps)

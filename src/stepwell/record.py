@@ -11,20 +11,24 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from stepwell.calls import StepCall
 from stepwell.errors import WorkflowRuntimeError
-from stepwell.events import Event, StepState, StepStateChanged, WorkflowIdleEvent
-from stepwell.rows import CallRecord, Row, row_of
+from stepwell.events import (
+    Event,
+    StepProgress,
+    WorkflowIdleEvent,
+)
+from stepwell.rows import CallRecord, Mark, Row, changes_of, row_of, told_by
 from stepwell.sleepers import Sleepers
+from stepwell.tables import json_of, table_of
 
 __all__ = [
     "CALLS_KEPT",
     "EVENTS_KEPT",
     "Live",
-    "Mark",
     "RunRecord",
 ]
 
@@ -46,11 +50,10 @@ class Live(Protocol):
         ...
 
 
-# A change of a call, or an event for those who ask for internal ones: its number, what
-# is told of the call or the event, and what the call had become.
-Mark = tuple[int, Row | Event, str]
 # Stands for an empty list of these; nobody writes into it.
 _UNHEARD: list[Mark] = []
+# Stands for an empty dictionary of what few runs have; likewise.
+_NOTHING: dict[Any, Any] = {}
 
 
 class RunRecord:
@@ -65,13 +68,16 @@ class RunRecord:
     """
 
     __slots__ = (
+        "__weakref__",
         "_closed",
+        "_counts",
         "_dropped",
         "_events",
         "_events_kept",
         "_events_start",
         "_internal",
         "_kept",
+        "_progress",
         "_sheets",
         "listeners",
         "live",
@@ -101,11 +107,16 @@ class RunRecord:
         self.number = 0
         self._kept = calls_kept
         self._dropped = 0
-        # In every other place, the number of what had been told last by then.
+        # Threes: an event, the number of what had been told last by then, and the call
+        # that wrote it, 0 for none.
         self._events: list[Any] = []
         self._events_start = 0
         self._events_kept = events_kept
         self._internal: tuple[tuple[int, Event], ...] = ()
+        # The last word of each call on how far it is; and what calls have counted, by
+        # call and attempt.
+        self._progress: dict[int, tuple[int, Event]] = _NOTHING
+        self._counts: dict[tuple[int, int], dict[str, float]] = _NOTHING
         # What is told while somebody listens to all of it; the story so far is worked
         # out for those who come later.
         self.listeners = 0
@@ -121,7 +132,9 @@ class RunRecord:
 
     def __iter__(self) -> Iterator[CallRecord]:
         """The calls kept, oldest first."""
-        return iter([CallRecord(row) for row in self._told()])
+        counts = self._counts
+        rows = self._told()
+        return iter([CallRecord(r, counts.get((r[0], r[3]), ())) for r in rows])
 
     def __len__(self) -> int:
         """How many calls are kept."""
@@ -155,6 +168,32 @@ class RunRecord:
         """The calls as dictionaries, oldest first: ready for a table."""
         return [call.to_dict() for call in self]
 
+    def to_json(self, *, indent: int | None = None) -> str:
+        """The calls as JSON text, for files and other programs.
+
+        `{"version": 1, "calls": […], "dropped_calls": 0, "dropped_events": 0}`, where
+        a call has the attributes of `CallRecord` and its `duration`, in seconds. What
+        JSON has no number for, NaN and the infinities, is null.
+
+        Args:
+            indent: Spaces by which a level is moved in; None for one line.
+        """
+        rows = [{**call.to_dict(), "duration": call.duration} for call in self]
+        names = ("dropped_calls", "dropped_events")
+        return json_of(rows, {n: getattr(self, n) for n in names}, indent=indent)
+
+    def to_pandas(self) -> Any:
+        """The calls as a `pandas.DataFrame`: an attempt a row, by `call_id`.
+
+        Times are floats, in seconds since the run began; `worker` and `caused_by` are
+        whole numbers or missing; `outputs` is text, class names joined by commas. What
+        steps counted by `ctx.count` follows: a column of floats for each amount.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return table_of(self.to_rows())
+
     def __repr__(self) -> str:
         """One line for people."""
         steps = Counter(row[1] for row in self._told())
@@ -164,15 +203,15 @@ class RunRecord:
 
     # -- written by the run --------------------------------------------------
 
-    def write_event(self, event: Event) -> None:
-        """Put an event on the stream."""
+    def write_event(self, event: Event, call_id: int = 0) -> None:
+        """Put an event on the stream, for the call that wrote it."""
         if self._closed:
             return
         events = self._events
-        events += (event, self.number)  # at once, for readers in other threads
-        if len(events) > 2 * self._events_kept:
-            surplus = len(events) // 2 - self._events_kept * 3 // 4
-            del events[: 2 * surplus]
+        events += (event, self.number, call_id)  # at once, for other threads' readers
+        if len(events) > 3 * self._events_kept:
+            surplus = len(events) // 3 - self._events_kept * 3 // 4
+            del events[: 3 * surplus]
             self._events_start += surplus
         if self.readers.any:
             self.readers.wake()
@@ -182,12 +221,29 @@ class RunRecord:
         if self._closed:
             return
         number = self.number = self.number + 1
-        self._internal = (*self._internal, (number, event))[-self._kept :]
+        if isinstance(event, StepProgress):
+            # Only how far a call is now: loops tell it for each of their items.
+            told = self._progress = self._progress or {}
+            told[event.call_id] = (number, event)
+            if len(told) > self._kept:
+                del told[next(iter(told))]
+        else:
+            self._internal = (*self._internal, (number, event))[-self._kept :]
         if self.listeners:
             self.mark(number, event, "")
         if self.when_idle is not None and type(event) is WorkflowIdleEvent:
             self.when_idle()
         self.readers.wake()
+
+    def count(self, call: StepCall, amounts: Mapping[str, float]) -> None:
+        """Add to what an attempt at a call has counted."""
+        if self._counts is _NOTHING:
+            self._counts = {}
+        there = self._counts.setdefault((call.call_id, call.attempt), {})
+        for name, amount in amounts.items():
+            there[name] = there.get(name, 0) + amount
+        if len(self._counts) > self._kept:
+            del self._counts[next(iter(self._counts))]
 
     def write_queued(self, call: StepCall, at: float) -> None:
         """Note that a call waits for a worker."""
@@ -294,13 +350,23 @@ class RunRecord:
 
     # -- read by anybody -----------------------------------------------------
 
-    async def read(self, *, expose_internal: bool = False) -> AsyncIterator[Event]:
+    def read(self, *, expose_internal: bool = False) -> AsyncIterator[Event]:
         """The events from the first one on, until the run is over.
 
         Raises:
             WorkflowRuntimeError: The reader fell so far behind that events it had
                 not read are no longer kept.
         """
+        return self._read(expose_internal, False)
+
+    def follow(self) -> AsyncIterator[tuple[Event, int]]:
+        """All events, internal ones too, each with the number of the call it is of.
+
+        The number is 0 where an event is of no call. Otherwise as `read`.
+        """
+        return self._read(True, True)
+
+    async def _read(self, expose_internal: bool, numbered: bool) -> AsyncIterator[Any]:
         self.was_read = True
         marks: Iterator[Mark | None] | None = None
         if expose_internal:
@@ -317,22 +383,24 @@ class RunRecord:
                         hint="Read the stream while the run goes on, or write fewer "
                         "events to it.",
                     )
-                is_next = 2 * place < len(self._events)
+                is_next = 3 * place < len(self._events)
                 if marks is not None and mark is None:
                     mark = next(marks)
-                if mark and not (is_next and self._events[2 * place + 1] < mark[0]):
+                if mark and not (is_next and self._events[3 * place + 1] < mark[0]):
                     now, mark = mark, None
-                    yield _internal(*now)
+                    told = told_by(*now)
+                    yield (told, getattr(told, "call_id", 0)) if numbered else told
                 elif is_next:
                     next_event += 1
-                    yield self._events[2 * place]
+                    event = self._events[3 * place]
+                    yield (event, self._events[3 * place + 2]) if numbered else event
                 elif self._closed:
                     return
                 else:
                     burst, bed = 0, self.readers.bed()
                     if marks is not None:
                         mark = next(marks)
-                    if not (mark or self._closed or 2 * place < len(self._events)):
+                    if not (mark or self._closed or 3 * place < len(self._events)):
                         await bed
                     continue
                 burst += 1
@@ -361,15 +429,16 @@ class RunRecord:
         # Those that are going on first: one that ends meanwhile, in another thread, is
         # among the ended ones too then.
         rows = [row_of(call) for call in self._going_on()] + self._ended()
-        told: dict[int, Mark] = {n: (n, event, "") for n, event in self._internal}
+        others = [*self._internal, *list(self._progress.values())]
+        told: dict[int, Mark] = {n: (n, event, "") for n, event in others}
         for row in rows:
-            told.update((mark[0], mark) for mark in _of_row(row))
+            told.update((mark[0], mark) for mark in changes_of(row))
             if row[14]:
                 told[row[14]] = (row[14], row, row[7])
         story = list(told.values())
         if self._closed:
             # What ended after the stream had is no part of it.
-            last = self._events[-1]
+            last = self._events[-2]
             story = [mark for mark in story if mark[0] <= last]
         story.sort(key=lambda mark: mark[0])
         return story
@@ -390,19 +459,11 @@ class RunRecord:
             place = self.marks_start + index + 1
             mark = self.marks[index]
             if mark[0] not in known:
-                for earlier in _of_row(mark[1]):
+                for earlier in changes_of(mark[1]):
                     if earlier[0] <= joined and earlier[0] not in known:
                         known.add(earlier[0])
                         yield earlier
                 yield mark
-
-
-def _of_row(row: Row | Event) -> list[Mark]:
-    """How a call came to be what it is: that it was queued, and begun."""
-    if isinstance(row, Event):
-        return []
-    told = zip(row[12:14], ("queued", "running"), strict=True)
-    return [(number, row, status) for number, status in told if number]
 
 
 def _shown(error: BaseException) -> str:
@@ -412,28 +473,3 @@ def _shown(error: BaseException) -> str:
         return f"{name}: {error}"[:500]
     except Exception:  # its own __str__ is broken
         return name
-
-
-def _internal(number: int, what: Row | Event, status: str) -> Event:
-    """What those get to read of a mark who ask for internal events."""
-    if isinstance(what, Event):
-        return what
-    row = what
-    worker = row[2] if status != "queued" else -1
-    before_end = {"queued": (StepState.PREPARING, row[11])}
-    before_end["running"] = (StepState.RUNNING, row[5])
-    state, at = before_end.get(status, (StepState.NOT_RUNNING, row[6]))
-    ended = status not in before_end
-    return StepStateChanged(
-        name=row[1],
-        step_state=state,
-        worker_id=str(worker) if worker >= 0 else "<enqueued>",
-        input_event_name=row[4],
-        output_event_name=", ".join(row[8]) or None if ended else None,
-        call_id=row[0],
-        at=at,
-        attempt=row[3],
-        caused_by=row[9],
-        status=status,
-        error=row[10] if ended else None,
-    )

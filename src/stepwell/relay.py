@@ -219,7 +219,7 @@ class _Crew:
                 if call.task is not task:
                     return  # nobody waits for it any longer
                 call.task = None
-                if error is not None and isinstance(error, _FATAL):
+                if error is not None and _is_fatal(error, relay.run):
                     _report(call, None, error)
                     task.add_done_callback(asyncio.Task.exception)  # it is reported
                     raise error
@@ -257,7 +257,16 @@ class _Crew:
             self._retire()
 
 
-_FATAL = (KeyboardInterrupt, SystemExit)
+def _is_fatal(error: BaseException, run: Any) -> bool:
+    """Whether what a step raised is to go on through the event loop, as asyncio has it.
+
+    Not through that of a viewer, such as a notebook's kernel, which it would end.
+    """
+    if not isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return False
+    return getattr(run, "viewer", None) is None
+
+
 # The last crew, whose loop and variables the next run most likely shares.
 _last: ref[_Crew] | None = None
 

@@ -28,8 +28,10 @@ from stepwell.diagnosis import RECENT, check_expected
 from stepwell.events import Event, StopEvent, UnhandledEvent
 from stepwell.joins import Join
 from stepwell.plan import Route
+from stepwell.questions import Question, answer_class
 from stepwell.signature import StepSpec
 from stepwell.staffing import Staffing
+from stepwell.waits import Wait
 
 __all__ = ["Routing"]
 
@@ -91,10 +93,9 @@ class Routing(Staffing):
         It asks or answers somebody, ends a wait, goes to one step alone, or nowhere.
         """
         if route.asks:
-            self._own_waits().ask()
-            self._out.append(Publish(event))
+            self._ask(at, event, source)
         if route.answers:
-            self._waits.answer()
+            self._waits.answer(event)
         if step is not None:
             return (self.plan.by_name[step],)
         takers = route.takers
@@ -102,7 +103,7 @@ class Routing(Staffing):
         if waited is not None:
             # The step that waits gets the event by its wait alone.
             if waited.asks and not route.answers and source is not None:
-                self._waits.answer()
+                self._waits.answer(event, waited)
             takers = tuple(s for s in takers if s is not waited.call.spec)
             self._wake_call(at, waited, event)
         elif self._waits.again and (specs := self._waits.awaited_again(event)):
@@ -113,6 +114,26 @@ class Routing(Staffing):
         elif not takers and not route.asks:
             self._unhandled(event)
         return takers
+
+    def _ask(
+        self, at: float, event: Event, source: StepCall | None, wait: Wait | None = None
+    ) -> None:
+        """Show a question, and keep it until it is answered."""
+        kind = wait.kind if wait else answer_class(type(event), self.plan.heard)
+        call_id = source.call_id if source else 0
+        question = Question(
+            event,
+            kind,
+            step=source.spec.name if source else "",
+            call_id=call_id,
+            workflow=self.plan.name,
+            asked_at=at,
+            requirements=wait.requirements if wait else None,
+            timeout=wait.timeout if wait else None,
+            wait_id=wait.wait_id if wait else 0,
+        )
+        self._own_waits().ask(question)
+        self._out.append(Publish(event, call_id=call_id))
 
     def _unhandled(self, event: Event) -> None:
         kind = type(event)

@@ -5,11 +5,13 @@ Which rows there are, and the stream of a run's events, is in `record`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stepwell.calls import StepCall
+from stepwell.events import Event, StepState, StepStateChanged
 
-__all__ = ["CallRecord", "Row", "row_of"]
+__all__ = ["CallRecord", "Mark", "Row", "changes_of", "row_of", "told_by"]
 
 # What is kept of a call that has ended: the fields of `CallRecord` in their order; when
 # it was queued; the numbers of its being queued, begun and ended. A tuple of numbers
@@ -31,6 +33,9 @@ Row = tuple[
     int,
     int,
 ]
+# A change of a call, or an event for those who ask for internal ones: its number, what
+# is told of the call or the event, and what the call had become.
+Mark = tuple[int, Row | Event, str]
 
 
 def row_of(
@@ -62,6 +67,39 @@ def row_of(
     )
 
 
+def changes_of(row: Row | Event) -> list[Mark]:
+    """How a call came to be what it is: that it was queued, and begun."""
+    if isinstance(row, Event):
+        return []
+    told = zip(row[12:14], ("queued", "running"), strict=True)
+    return [(number, row, status) for number, status in told if number]
+
+
+def told_by(number: int, what: Row | Event, status: str) -> Event:
+    """What those get to read of a mark who ask for internal events."""
+    if isinstance(what, Event):
+        return what
+    row = what
+    worker = row[2] if status != "queued" else -1
+    before_end = {"queued": (StepState.PREPARING, row[11])}
+    before_end["running"] = (StepState.RUNNING, row[5])
+    state, at = before_end.get(status, (StepState.NOT_RUNNING, row[6]))
+    ended = status not in before_end
+    return StepStateChanged(
+        name=row[1],
+        step_state=state,
+        worker_id=str(worker) if worker >= 0 else "<enqueued>",
+        input_event_name=row[4],
+        output_event_name=", ".join(row[8]) or None if ended else None,
+        call_id=row[0],
+        at=at,
+        attempt=row[3],
+        caused_by=row[9],
+        status=status,
+        error=row[10] if ended else None,
+    )
+
+
 class CallRecord:
     """One attempt at one call of a step, as it stands when it is looked at.
 
@@ -77,12 +115,14 @@ class CallRecord:
         outputs: Class names of the events it returned.
         caused_by: The call that sent its event; None where it came from outside.
         error: What it raised, as `Class: message`.
+        counts: What the attempt has counted by `ctx.count`: amounts by name.
     """
 
     __slots__ = (
         "attempt",
         "call_id",
         "caused_by",
+        "counts",
         "ended",
         "error",
         "input",
@@ -93,9 +133,14 @@ class CallRecord:
         "worker",
     )
 
-    def __init__(self, told: StepCall | Row) -> None:
+    def __init__(
+        self,
+        told: StepCall | Row,
+        counts: Mapping[str, float] | tuple[()] = (),
+    ) -> None:
         if isinstance(told, StepCall):
             told = row_of(told)
+        self.counts = dict(counts)
         (
             self.call_id,
             self.step,

@@ -27,7 +27,8 @@ from stepwell.journals.base import (
     WaitBegan,
     WaitDropped,
 )
-from stepwell.state import Snapshot
+from stepwell.left import Snapshot
+from stepwell.questions import Answers, Question
 
 __all__ = ["Run"]
 
@@ -55,6 +56,10 @@ class Run(Cycle):
     def running_steps(self) -> list[str]:
         """Names of the steps that have calls running."""
         return self.machine.running_steps
+
+    def prepare(self, answers: Answers) -> None:
+        """Answer its questions with these, and end it at one that has none."""
+        self._prepared = answers
 
     def queue(self, event: Event | None, left: Snapshot | None) -> None:
         """Note that the run waits for its turn, and what it will begin with."""
@@ -194,12 +199,53 @@ class Run(Cycle):
         elif threading.get_ident() != self._thread:
             self.loop.call_soon_threadsafe(self.show, event, call)
         elif not machine.over and (call is None or not call.stopping):
-            self.record.write_event(event)
+            self.record.write_event(event, call.call_id if call is not None else 0)
 
     def show(self, event: Event, call: StepCall | None = None) -> None:
         """Put an event on the stream; no step gets it. On the run's own thread."""
         if not self.machine.over and (call is None or not call.stopping):
-            self.record.write_event(event)
+            self.record.write_event(event, call.call_id if call is not None else 0)
+            if self.questions:
+                self._note_question(event)  # a child's
+
+    def tell(self, event: Event) -> None:
+        """Put an internal event on the stream; from any thread."""
+        self._here(lambda: self.record.write_internal(event))
+
+    @property
+    def questions(self) -> list[Question]:
+        """What people were asked and have not answered, by this run or its children."""
+        own = list(self.machine.questions)
+        return own + (self._children.questions if self._children else [])
+
+    def _note_question(self, event: Event) -> None:
+        """See to it that a question is answered, or not waited for too long."""
+        found = [q for q in self.questions if q.event is event]
+        if not found:
+            return
+        question, within = found[0], found[0].answer_within
+        if self._prepared is not None:
+            self.loop.call_soon(self._answer_prepared, question)
+        elif within is not None and question in self.machine.questions:
+            key = -id(question)
+            late = self.loop.call_later(within, self._answer_late, question, key)
+            self._timers[key] = late
+
+    def _answer_prepared(self, question: Question) -> None:
+        assert self._prepared is not None
+        if question in self.questions:
+            try:
+                self.send(self._prepared.to(question))
+            except Exception as problem:
+                self.cancel(str(problem).rstrip("."))
+
+    def _answer_late(self, question: Question, key: int) -> None:
+        self._timers.pop(key, None)
+        if question in self.questions:
+            self.cancel(
+                f"nobody answered {question.prompt!r} within "
+                f"{question.answer_within:g} seconds"
+            )
 
     def cancel_step(self, step: str, call: StepCall | None = None) -> None:
         """Stop all other calls of a step; from any thread.

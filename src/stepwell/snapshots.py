@@ -21,11 +21,11 @@ from pydantic import BaseModel
 
 from stepwell.events import Event
 from stepwell.graph import same_class
+from stepwell.left import CallLeft, FanoutLeft, JoinLeft, Place, Snapshot
 from stepwell.llama_index import take_over
 from stepwell.plan import Plan
 from stepwell.saved import Reader, SavedCall, SavedContext, SavedList, SavedSet
 from stepwell.serializers import BaseSerializer
-from stepwell.state import CallLeft, FanoutLeft, JoinLeft, Place, Snapshot
 from stepwell.store import dump_state
 from stepwell.texts import event_to_text, to_text
 from stepwell.waits import class_names

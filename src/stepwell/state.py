@@ -1,106 +1,25 @@
 """The state of one run, and taking it down as plain data to go on from later.
 
-What happens to the state is decided in `machine`. What was taken down is a
-`Snapshot`; its form on paper is in `snapshots`.
+What happens to the state is decided in `machine`. What was taken down is in `left`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from stepwell.calls import NOTHING, WHOLE, Branch, Fanout, StepCall, Workers
 from stepwell.commands import Resume
 from stepwell.diagnosis import Routed
 from stepwell.events import Event
 from stepwell.joins import Join, Place
+from stepwell.left import CallLeft, FanoutLeft, JoinLeft, Snapshot
 from stepwell.plan import Plan
+from stepwell.questions import Question
 from stepwell.record import RunRecord
 from stepwell.signature import StepSpec
 from stepwell.waits import NO_WAITS, Waits, class_names
 
-__all__ = ["CallLeft", "FanoutLeft", "JoinLeft", "Place", "RunState", "Snapshot"]
-
-_NOTHING: Mapping[str, Any] = {}
-
-
-class CallLeft(NamedTuple):
-    """A call that had not come to its end.
-
-    Attributes:
-        running: Whether it had begun and begins again: what it did is done twice.
-        attempt: Which attempt is to come, or was going on.
-        delay: Seconds until then, for one that is to be tried again.
-        spent: Seconds since its first attempt began.
-        last_failed: When the attempt before failed, in epoch seconds.
-        answers: What it got by waiting, for the next time it waits for that.
-        awaited: Names of the classes it was waiting for.
-    """
-
-    step: str
-    event: Any
-    attempt: int = 1
-    call_id: int = 0
-    caused_by: int | None = None
-    place: Place | None = None
-    recoveries: Mapping[str, int] = _NOTHING
-    taken: tuple[tuple[str, list[type[Event]], tuple[Event, ...]], ...] = ()
-    delay: float | None = None
-    spent: float = 0.0
-    last_error: BaseException | None = None
-    last_failed: float | None = None
-    answers: tuple[Event, ...] = ()
-    awaited: tuple[str, ...] = ()
-    running: bool = False
-
-
-class FanoutLeft(NamedTuple):
-    """A list on whose items work was going on; steps are named."""
-
-    number: int
-    step: str | None
-    place: Place | None = None
-    gathered: Mapping[str, list[tuple[int, Event]]] = _NOTHING
-    served: tuple[str, ...] = ()
-    recoveries: Mapping[str, int] = _NOTHING
-
-
-class JoinLeft(NamedTuple):
-    """A set of events that was not whole.
-
-    `at` says in which list they meet, and at which item of it, from 1 (or `WHOLE`);
-    None for `ctx.collect_events`, and for event parameters outside all lists.
-    """
-
-    step: str
-    buffer_id: str
-    expected: list[type[Event]]
-    have: list[tuple[Place | None, Event]]
-    at: Place | None = None
-    recoveries: Mapping[str, int] = _NOTHING
-
-
-class Snapshot(NamedTuple):
-    """What a run had left to do; `elapsed` is what its clock had used, in seconds."""
-
-    calls: Sequence[CallLeft] = ()
-    fanouts: Sequence[FanoutLeft] = ()
-    joins: Sequence[JoinLeft] = ()
-    early: Sequence[Event] = ()
-    open_questions: int = 0
-    asked: bool = False
-    visits: Mapping[str, int] = _NOTHING
-    elapsed: float = 0.0
-    next_call: int = 1
-    is_running: bool = True
-
-    @property
-    def steps(self) -> set[str]:
-        """Names of the steps that have something left to do."""
-        lists = {fanout.step for fanout in self.fanouts if fanout.step}
-        gathering = {step for fanout in self.fanouts for step in fanout.gathered}
-        calls = {call.step for call in self.calls}
-        return calls | lists | gathering | {join.step for join in self.joins}
+__all__ = ["RunState"]
 
 
 class RunState:
@@ -216,6 +135,11 @@ class RunState:
             return any(name in call.awaited for call in calls for name in names)
         return bool(waits.again) and bool(waits.awaited_again(event))
 
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What people were asked and have not answered."""
+        return self._waits.asking
+
     def takes(self, event: Event) -> bool:
         """Whether a step accepts an event, waits for it, or has asked for it."""
         route = self.plan.route(type(event))
@@ -251,6 +175,7 @@ class RunState:
             # A call that waits begins again, and asks again.
             open_questions=self._waits.questions
             - sum(wait.asks for wait in self._waits.open.values()),
+            asking=[q for q in self._waits.asking if not q.wait_id],
             asked=self._waits.asked,
             visits=visits,
             elapsed=used,
@@ -368,6 +293,7 @@ class RunState:
             waits.keep(event)
         waits.asked = left.asked
         waits.questions = left.open_questions
+        waits.asking = tuple(left.asking)
         for step in self.plan.steps:
             self._workers_of(step).ran = left.visits.get(step.name, 0)
         self._clock_used = left.elapsed

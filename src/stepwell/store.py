@@ -10,6 +10,7 @@ import asyncio
 import warnings
 from collections.abc import (
     AsyncIterator,
+    Callable,
     ItemsView,
     Iterator,
     KeysView,
@@ -17,11 +18,12 @@ from collections.abc import (
     ValuesView,
 )
 from contextlib import asynccontextmanager
-from copy import copy, deepcopy
-from typing import Any, Generic, TypeVar
+from copy import copy
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from stepwell.dotted import MISSING, child_of, deep_copy, parts_of
 from stepwell.errors import ContextStateError, WorkflowRuntimeError, did_you_mean
 from stepwell.serializers import BaseSerializer, ValueSerdeError
 from stepwell.texts import from_text, to_text
@@ -35,7 +37,6 @@ __all__ = [
 ]
 
 S = TypeVar("S", bound=BaseModel)
-_MISSING: Any = object()
 
 
 class DictState(BaseModel):
@@ -129,6 +130,7 @@ class InMemoryStateStore(Generic[S]):
         self._editing = asyncio.Lock()
         self._editing_on: asyncio.AbstractEventLoop | None = None
         self._editor: asyncio.Task[Any] | None = None
+        self._watcher: Callable[[str], None] | None = None
 
     @property
     def state_type(self) -> type[S]:
@@ -160,8 +162,13 @@ class InMemoryStateStore(Generic[S]):
         else:
             more = {**state.__dict__, **(state.__pydantic_extra__ or {})}
             self._state = self._state.model_copy(update=more)
+        self._changed()
 
-    async def get(self, path: str, default: Any = _MISSING) -> Any:
+    def _changed(self) -> None:
+        if self._watcher is not None:
+            self._watcher("")
+
+    async def get(self, path: str, default: Any = MISSING) -> Any:
         """The value at `path`.
 
         Raises:
@@ -170,17 +177,17 @@ class InMemoryStateStore(Generic[S]):
         """
         value: Any = self._state
         if type(path) is str and path and "." not in path:
-            # The shorter way for most, to where `_child` would find it first.
+            # The shorter way for most, to where `child_of` would find it first.
             if type(value) is DictState:  # which declares nothing
                 held = value.__pydantic_extra__
             else:
                 held = getattr(value, "__dict__", None)
             if held and path in held:
                 return held[path]
-        for part in _parts(path):
-            value = _child(value, part)
-            if value is _MISSING:
-                if default is not _MISSING:
+        for part in parts_of(path):
+            value = child_of(value, part)
+            if value is MISSING:
+                if default is not MISSING:
                     return default
                 raise ValueError(self._not_found(path))
         return value
@@ -197,15 +204,19 @@ class InMemoryStateStore(Generic[S]):
         if type(holder) is DictState and type(path) is str and path and "." not in path:
             # The shorter way for most: what `_put` does where nothing is declared.
             holder[path] = value
+            if self._watcher is not None:
+                self._watcher(path)
             return
-        *way, last = _parts(path)
+        *way, last = parts_of(path)
         for part in way:
-            inner = _child(holder, part)
-            if inner is _MISSING:
+            inner = child_of(holder, part)
+            if inner is MISSING:
                 inner = {}
                 self._put(holder, part, inner, path)
             holder = inner
         self._put(holder, last, value, path)
+        if self._watcher is not None:
+            self._watcher(path)
 
     async def clear(self) -> None:
         """Go back to an empty state: the class with nothing but its defaults.
@@ -218,6 +229,7 @@ class InMemoryStateStore(Generic[S]):
             self._state = default_state(type(self._state))
         except WorkflowRuntimeError as error:
             raise ValueError(error.message) from error
+        self._changed()
 
     @asynccontextmanager
     async def edit_state(self) -> AsyncIterator[S]:
@@ -237,12 +249,33 @@ class InMemoryStateStore(Generic[S]):
             self._editing_on, self._editing = loop, asyncio.Lock()
         async with self._editing:
             self._editor = asyncio.current_task()
-            draft = _deep(self._state)
+            draft = deep_copy(self._state)
             try:
                 yield draft
                 self._state = draft
+                self._changed()
             finally:
                 self._editor = None
+
+    def watch(self, changed: Callable[[str], None] | None) -> None:
+        """Have `changed` called after each change, with its path; the last one only.
+
+        The path is empty where the whole state may be another. It is called in the
+        code that makes the change: let it be short, and raise nothing.
+        """
+        self._watcher = changed
+
+    def move_to(self, kind: type[BaseModel]) -> None:
+        """Keep the state in a class that its module has defined anew since.
+
+        Raises:
+            ValueError: The new class refuses it.
+        """
+        here = type(self._state)
+        same = (here.__module__, here.__qualname__)
+        if here is not kind and same == (kind.__module__, kind.__qualname__):
+            held = {**self._state.__dict__, **(self._state.__pydantic_extra__ or {})}
+            self._state = cast("S", kind(**held))
 
     def to_dict(self, serializer: BaseSerializer) -> dict[str, Any]:
         """The state as data that JSON can hold.
@@ -410,59 +443,3 @@ def default_state(kind: type[S]) -> S:
             f"{kind.__name__} cannot be the state of a run: no default for {lacking}.",
             hint="Give every field of the state class a default.",
         ) from None
-
-
-def _parts(path: object) -> list[str]:
-    if not isinstance(path, str) or not path:
-        raise ValueError(
-            f"a path in the state is text such as 'user.name', not {path!r}"
-        )
-    return path.split(".")
-
-
-def _child(value: Any, part: str) -> Any:
-    if isinstance(value, BaseModel):
-        for inside in (value.__dict__, value.__pydantic_extra__ or {}):
-            if part in inside:
-                return inside[part]
-        if callable(getattr(type(value), part, None)):
-            return _MISSING  # a method, which is no part of the state
-    if isinstance(value, Mapping):
-        return value.get(part, _MISSING)
-    if isinstance(value, list | tuple):
-        try:
-            return value[int(part)]
-        except (ValueError, IndexError):
-            return _MISSING
-    return getattr(value, part, _MISSING)
-
-
-def _deep(state: S) -> S:
-    """Copy the state through; what refuses to be copied is shared."""
-    result, copied = copy(state), dict[int, Any]()
-    for held in (result.__dict__, result.__pydantic_extra__ or {}):
-        for key, value in held.items():
-            held[key] = _deep_value(value, copied)
-    return result
-
-
-def _deep_value(value: Any, copied: dict[int, Any]) -> Any:
-    """Copy a value; `copied` holds what was, by identity, as `deepcopy` keeps it."""
-    if id(value) in copied:
-        return copied[id(value)]
-    if type(value) is list:
-        items = copied[id(value)] = list[Any]()
-        items += [_deep_value(item, copied) for item in value]
-        return items
-    if type(value) is dict:
-        entries = copied[id(value)] = dict[Any, Any]()
-        entries |= {key: _deep_value(item, copied) for key, item in value.items()}
-        return entries
-    before = len(copied)
-    try:
-        return deepcopy(value, copied)
-    except Exception:  # a lock, a client, a socket: shared on purpose
-        for half_done in list(copied)[before:]:
-            del copied[half_done]
-        copied[id(value)] = value
-        return value

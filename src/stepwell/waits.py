@@ -10,6 +10,7 @@ from typing import Any
 
 from stepwell.calls import NOTHING, StepCall
 from stepwell.events import Event, WorkflowIdleEvent
+from stepwell.questions import Question
 from stepwell.signature import StepSpec
 
 __all__ = ["NO_WAITS", "Wait", "Waits", "class_names"]
@@ -27,10 +28,19 @@ class Wait:
         kind: The class of event it waits for.
         requirements: Values that fields of the event must have.
         asks: Whether it asked somebody with an event of its own.
+        timeout: Seconds it waits; None for ever.
         timer: The timer that ends it, 0 for none.
     """
 
-    __slots__ = ("asks", "call", "kind", "requirements", "timer", "wait_id")
+    __slots__ = (
+        "asks",
+        "call",
+        "kind",
+        "requirements",
+        "timeout",
+        "timer",
+        "wait_id",
+    )
 
     def __init__(
         self,
@@ -38,12 +48,14 @@ class Wait:
         call: StepCall,
         kind: type[Event],
         requirements: Mapping[str, Any],
+        timeout: float | None = None,
     ) -> None:
         self.wait_id = wait_id
         self.call = call
         self.kind = kind
         self.requirements = requirements
         self.asks = False
+        self.timeout = timeout
         self.timer = 0
 
     def fits(self, event: Event) -> bool:
@@ -86,6 +98,8 @@ class Waits:
         again: By number, the calls that begin again after they had waited.
         any: Whether there is any of `open` or `again`.
         questions: How many questions to people outside are without an answer.
+        asking: Those of them that are known; a context that was saved has their
+            number alone.
         asked: Whether there ever was one.
     """
 
@@ -94,6 +108,7 @@ class Waits:
         "again",
         "any",
         "asked",
+        "asking",
         "early",
         "open",
         "questions",
@@ -101,21 +116,37 @@ class Waits:
 
     def __init__(self) -> None:
         self.questions = 0
+        self.asking: tuple[Question, ...] = ()
         self.asked = False
         self.clear()
 
-    def ask(self) -> None:
+    def ask(self, question: Question) -> None:
         """One question more."""
         self.asked = True
         self.questions += 1
+        self.asking = (*self.asking, question)
 
-    def answer(self) -> None:
-        """One less; more answers than questions are no credit for the next one."""
-        if self.questions:
-            self.questions -= 1
+    def answer(self, event: Event | None = None, wait: Wait | None = None) -> None:
+        """One less; more answers than questions are no credit for the next one.
+
+        Args:
+            event: The answer, if there is one.
+            wait: The wait that is over, if one is.
+        """
+        if not self.questions:
+            return
+        self.questions -= 1
+        if wait is None and event is not None:
+            wait = self.fitting(event)
+        number = wait.wait_id if wait is not None and wait.asks else 0
+        asking = [q for q in self.asking if q.wait_id == number]
+        fitting = [q for q in asking if isinstance(event, q.answer_class)]
+        over = next(iter(fitting or asking), None)
+        self.asking = tuple(q for q in self.asking if q is not over)
 
     def clear(self) -> None:
         """Forget whatever is waited for."""
+        self.asking = ()
         self.any = False
         self.open: dict[int, Wait] = NOTHING
         self.early: list[Event] | tuple[()] = ()

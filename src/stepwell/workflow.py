@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
 from stepwell.classes import (
     MEANT,
-    ClassBody,
-    argument_error,
+    WorkflowMeta,
     check_arguments,
     for_instances,
     forgotten_steps,
@@ -37,6 +36,7 @@ from stepwell.handler import WorkflowHandler
 from stepwell.journals import Journal
 from stepwell.machine import Machine
 from stepwell.plan import Plan
+from stepwell.questions import Answers
 from stepwell.resources import ResourceManager, find_problems
 from stepwell.run import Run
 from stepwell.serializers import BaseSerializer
@@ -48,41 +48,6 @@ from stepwell.turns import Turns, keep_name, name_for
 __all__ = ["Workflow", "WorkflowMeta"]
 
 _notices = logging.getLogger("stepwell.redefined")
-T = TypeVar("T")
-
-
-class WorkflowMeta(type):
-    """The class of workflow classes, by which viewers recognise them.
-
-    It counts the changes made to any of them, so that a compiled plan is known to
-    be fresh without looking at the steps again.
-    """
-
-    changes = 0
-
-    @classmethod
-    def __prepare__(
-        mcs, name: str, bases: tuple[type, ...], /, **kwargs: Any
-    ) -> ClassBody:
-        """The names of a class body, which refuse what would be lost."""
-        return ClassBody(name)
-
-    def __call__(cls: type[T], *args: Any, **kwargs: Any) -> T:
-        """Make a workflow; an argument that it does not take is named."""
-        try:
-            made: T = super().__call__(*args, **kwargs)  # type: ignore[misc]
-        except TypeError as error:
-            if wrong := argument_error(cls, error):
-                raise wrong from None
-            raise
-        return made
-
-    def __setattr__(cls, name: str, value: Any) -> None:
-        """Set an attribute of the class; plans are made anew after it."""
-        before = cls.__dict__.get(name)
-        super().__setattr__(name, value)
-        if name == "_free_steps" or spec_of(before) or spec_of(value):
-            WorkflowMeta.changes += 1
 
 
 class Workflow(metaclass=WorkflowMeta):
@@ -384,6 +349,7 @@ class Workflow(metaclass=WorkflowMeta):
         ctx: Context[Any] | None = None,
         start_event: StartEvent | None = None,
         run_id: str | None = None,
+        answers: Any = None,
         **kwargs: Any,
     ) -> WorkflowHandler:
         """Start a run in the background, on the event loop that is running.
@@ -394,6 +360,11 @@ class Workflow(metaclass=WorkflowMeta):
             ctx: A context to keep using; its state goes on from the last run.
             start_event: The start event, instead of keyword arguments.
             run_id: Names the run, as no other that is going on; made up by default.
+            answers: What to answer to its questions, where nobody is there to be
+                asked: a list, in turn; a mapping from classes of questions, or what
+                they ask, to answers; or a function from the question's event to its
+                answer. A question that has none ends the run. Belongs to the start
+                event, as any other keyword, where that declares such a field.
             **kwargs: Fields of the start event.
 
         Returns:
@@ -407,6 +378,12 @@ class Workflow(metaclass=WorkflowMeta):
         """
         plan = self.compile()
         name = self.workflow_name
+        prepared = None
+        if answers is not None:
+            if "answers" in plan.start_class.model_fields:
+                kwargs["answers"] = answers
+            else:
+                prepared = Answers(answers)
         if ctx is None and args and isinstance(args[0], Context):
             ctx, args = args[0], args[1:]
             if start_event is None and args and isinstance(args[0], StartEvent):
@@ -453,6 +430,8 @@ class Workflow(metaclass=WorkflowMeta):
             verbose=self.__verbose,
         )
         context.attach(run)
+        if prepared is not None:
+            run.prepare(prepared)
         if named or self.__journal is not None:
             keep_name(run)
         if self.__turns is None:
