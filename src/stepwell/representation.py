@@ -202,13 +202,14 @@ def get_workflow_representation(
         )
         for spec in steps
     ]
-    nodes += [_event_node(kind, steps) for kind in kinds]
+    ids = _ids_of(kinds, {spec.name for spec in steps})
+    nodes += [_event_node(kind, ids[kind], steps) for kind in kinds]
     edges = [
-        WorkflowGraphEdge(source=kind.__name__, target=spec.name)
+        WorkflowGraphEdge(source=ids[kind], target=spec.name)
         for spec in steps
         for kind in spec.accepts
     ] + [
-        WorkflowGraphEdge(source=spec.name, target=kind.__name__)
+        WorkflowGraphEdge(source=spec.name, target=ids[kind])
         for spec in steps
         for kind in spec.returns
     ]
@@ -217,11 +218,8 @@ def get_workflow_representation(
     if people or answers:
         nodes.append(WorkflowExternalNode(id="external_step", label="person"))
         edges += [
-            WorkflowGraphEdge(source=k.__name__, target="external_step") for k in people
-        ] + [
-            WorkflowGraphEdge(source="external_step", target=k.__name__)
-            for k in answers
-        ]
+            WorkflowGraphEdge(source=ids[k], target="external_step") for k in people
+        ] + [WorkflowGraphEdge(source="external_step", target=ids[k]) for k in answers]
     resources = _Resources()
     for spec in steps:
         for parameter, resource, kind in spec.resources:
@@ -234,10 +232,23 @@ def get_workflow_representation(
     )
 
 
-def _event_node(kind: type[Event], steps: Iterable[StepSpec]) -> WorkflowEventNode:
+def _ids_of(kinds: Iterable[type[Event]], taken: set[str]) -> dict[type[Event], str]:
+    """An id for each event class: its name, if no step and no other class has that."""
+    ids: dict[type[Event], str] = {}
+    for kind in kinds:
+        ids[kind] = kind.__name__
+        while ids[kind] in taken:
+            ids[kind] += "_event"
+        taken.add(ids[kind])
+    return ids
+
+
+def _event_node(
+    kind: type[Event], id: str, steps: Iterable[StepSpec]
+) -> WorkflowEventNode:
     bases = [b.__name__ for b in kind.__mro__ if _is_event_class(b)]
     return WorkflowEventNode(
-        id=kind.__name__,
+        id=id,
         label=kind.__name__,
         event_type=kind.__name__,
         event_types=bases,

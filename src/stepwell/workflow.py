@@ -25,6 +25,7 @@ from stepwell.classes import (
     usable,
 )
 from stepwell.context import Context
+from stepwell.drawing import Drawable
 from stepwell.errors import (
     NoRunningLoopError,
     WorkflowRuntimeError,
@@ -50,7 +51,7 @@ __all__ = ["Workflow", "WorkflowMeta"]
 _notices = logging.getLogger("stepwell.redefined")
 
 
-class Workflow(metaclass=WorkflowMeta):
+class Workflow(Drawable, metaclass=WorkflowMeta):
     """Steps that pass events to each other.
 
     Subclass it and write steps as methods decorated with `@step`; their

@@ -1,5 +1,6 @@
 """How the library is meant to be used, read by the type checker only."""
 
+from pathlib import Path
 from typing import assert_type
 
 from pydantic import BaseModel
@@ -71,6 +72,11 @@ async def main() -> None:
         assert_type(event, Event)
     await handler
     await handler.send_event(Hit(score=1))
+    assert_type(Flow.draw(), str)
+    assert_type(flow.draw("html", resources=True), str)
+    assert_type(flow.draw("png", path="graph.png"), bytes)
+    assert_type(Flow.draw(path=Path("graph.png")), str | bytes)
+    assert_type(flow.to_dot() + Flow.to_mermaid(resources=True), str)
     assert_type(handler.get_stop_event(), StopEvent | None)
     for call in handler.record:
         assert_type(call, CallRecord)

@@ -13,4 +13,9 @@ _FORBIDDEN = re.compile(
 
 def escaped(text: str) -> str:
     """Text that stands for itself in HTML, in SVG, and in their attributes."""
-    return escape(_FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text))
+    return escape(storable(text))
+
+
+def storable(text: str) -> str:
+    """Text without what no XML and no file in UTF-8 can hold."""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -25,6 +25,17 @@ def place(picture: Picture) -> Layout:
     )
 
 
-def render(source: str, format: str) -> bytes:
-    """Let `dot` turn DOT text into any of its formats."""
-    return bytes(graphviz.pipe("dot", format, source.encode("utf-8"), quiet=True))
+def render(source: str, format: str, *, placed: bool = False) -> bytes:
+    """Let Graphviz turn DOT text into any of its formats.
+
+    Args:
+        source: The DOT text.
+        format: Graphviz's name of the format.
+        placed: The text says where everything goes.
+    """
+    data = source.encode("utf-8")
+    if placed:
+        made = graphviz.pipe("neato", format, data, neato_no_op=2, quiet=True)
+    else:
+        made = graphviz.pipe("dot", format, data, quiet=True)
+    return bytes(made)

@@ -18,6 +18,7 @@ from .ranking import Cell, cells_of, ordered, rank_numbers, spread
 
 GAP_ACROSS = 38.0
 GAP_DOWN = 28.0
+GAP_CLOSE = 17.0
 MARGIN = 14.0
 WIDEST = 1150.0
 
@@ -53,6 +54,11 @@ def lies_across(picture: Picture) -> bool:
         sum(widest.values()) + GAP_ACROSS * max(len(widest) - 1, 0) + 2 * MARGIN
         <= WIDEST
     )
+
+
+def gap_down(picture: Picture) -> float:
+    """The room between ranks that lie under each other."""
+    return GAP_CLOSE if any(node.bare for node in picture.nodes) else GAP_DOWN
 
 
 def place(picture: Picture, *, across: bool | None = None) -> Layout:
@@ -117,7 +123,7 @@ def _drawn(
     own; so it never runs through a box.
     """
     deep = [max((cells[n].deep for n in rank), default=0.0) for rank in ranks]
-    gap = GAP_ACROSS if across else GAP_DOWN
+    gap = GAP_ACROSS if across else gap_down(picture)
     middle: list[float] = []
     at = 0.0
     for depth in deep:

@@ -75,27 +75,29 @@ def loop_routes(
             if 2 * below - start[1] - end[1] <= start[1] + end[1] - 2 * above
             else above
         )
-        path = _around(start, out, lane, back, end)
+        path = around(start, out, lane, back, end)
         taken.append((low, high, lane, lane))
         found.append((link.source, link.target, [turned(p) for p in path]))
     return found
 
 
-def _around(
+def around(
     start: Point, out: float, lane: float, back: float, end: Point
 ) -> list[Point]:
-    side = 1.0 if lane > start[1] else -1.0
-    bend = side * min(ROUND, abs(lane - start[1]) / 2, abs(lane - end[1]) / 2)
+    """Go from `start` on to `out`, along `lane` back to `back`, and on to `end`."""
+    bend = min(ROUND, abs(lane - start[1]) / 2, abs(lane - end[1]) / 2)
+    leaving = bend if lane > start[1] else -bend
+    coming = bend if lane > end[1] else -bend
     along = min(ROUND, abs(out - back) / 2)
     inset = min(ROUND, out - start[0], end[0] - back)
     path = [start]
     add_line(path, (out - inset, start[1]))
-    add_corner(path, (out, start[1]), (out, start[1] + bend))
-    add_line(path, (out, lane - bend))
+    add_corner(path, (out, start[1]), (out, start[1] + leaving))
+    add_line(path, (out, lane - leaving))
     add_corner(path, (out, lane), (out - along, lane))
     add_line(path, (back + along, lane))
-    add_corner(path, (back, lane), (back, lane - bend))
-    add_line(path, (back, end[1] + bend))
+    add_corner(path, (back, lane), (back, lane - coming))
+    add_line(path, (back, end[1] + coming))
     add_corner(path, (back, end[1]), (back + inset, end[1]))
     add_line(path, end)
     return path

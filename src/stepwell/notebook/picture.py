@@ -1,9 +1,10 @@
 """What a workflow's drawing contains, before anybody decides where things go.
 
 A `Picture` holds sized nodes and links, made from a `WorkflowGraph`, and the
-sentences about it that a reader wants (how many steps, what is never used).
-Positions are in `layout` (ours) and `graphviz` / `pygraphviz` (theirs); ink is in
-`svg`; the choice between them, DOT and mermaid are in `diagram`.
+sentences about it that a reader wants (how many steps, what is never used). What is
+said of a box when pointed at is in `tips`; how large workflows stay readable, in
+`copies`. Positions are in `layout` (ours) and `graphviz` / `pygraphviz` (theirs); ink
+is in `svg`; the choice between them is in `diagram`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-Kind = Literal["step", "event", "start", "stop", "human", "person"]
+from .tips import tip_of
+
+Kind = Literal["step", "event", "start", "stop", "human", "person", "resource"]
 
 DEFAULT_WORKERS = 4
 LONGEST_LABEL = 36
+RESOURCES = ("resource", "resource_config")
 
 _NARROW = frozenset("ijltfrI.,:;'|!()[]{}`\" -")
 _WIDE = frozenset("mwMW@%&QOGDNHU_—")
@@ -43,7 +47,11 @@ class Graph(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One box of the drawing. Sizes are in SVG user units (pixels at full size)."""
+    """One box of the drawing. Sizes are in SVG user units (pixels at full size).
+
+    Of a `bare` one only the name is drawn, on its arrow; a `copy` stands for a box
+    that is drawn elsewhere too.
+    """
 
     id: str
     name: str
@@ -53,26 +61,37 @@ class Node:
     badge: str
     width: float
     height: float
+    bare: bool = False
+    copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One arrow; `back` marks the arrow that closes a loop."""
+    """One arrow.
+
+    `back` marks the arrow that closes a loop, `given` one that leads from a resource
+    to whoever is given it, as the parameter named by `label`.
+    """
 
     source: str
     target: str
     label: str
     back: bool
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything to draw of one workflow, in a stable order."""
+    """Everything to draw of one workflow, in a stable order.
+
+    `loops_cut` counts the loops whose last arrow ends in a copy.
+    """
 
     name: str
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]
     warnings: tuple[str, ...]
+    loops_cut: int = 0
 
     @property
     def steps(self) -> tuple[Node, ...]:
@@ -81,19 +100,24 @@ class Picture:
 
     def facts(self) -> str:
         """One line a person can read: what there is, and what looks wrong."""
-        events = sum(node.kind not in ("step", "person") for node in self.nodes)
+        counted = [node.kind for node in self.nodes if not node.copy]
+        resources = counted.count("resource")
+        events = len(counted) - resources - counted.count("person") - len(self.steps)
         parts = [_count(len(self.steps), "step"), _count(events, "event")]
-        loops = sum(link.back for link in self.links)
+        if resources:
+            parts.append(_count(resources, "resource"))
+        loops = sum(link.back for link in self.links) + self.loops_cut
         if loops:
             parts.append(_count(loops, "loop"))
         return " · ".join(parts)
 
 
-def picture_of(graph: Graph) -> Picture:
+def picture_of(graph: Graph, *, resources: bool = False) -> Picture:
     """Turn a workflow's graph into sized nodes and links.
 
     Args:
         graph: What `stepwell.get_workflow_representation` returns.
+        resources: Also what is injected into steps.
 
     Returns:
         The picture. Its node ids are short and safe (`n0`, `n1`, …), whatever the
@@ -101,9 +125,14 @@ def picture_of(graph: Graph) -> Picture:
     """
     ids: dict[str, str] = {}
     nodes: list[Node] = []
+    asked: dict[str, list[str]] = {}
+    labels = {item.id: item.label for item in graph.nodes}
+    for edge in graph.edges:
+        asker = labels.get(edge.source, edge.source)
+        asked.setdefault(edge.target, []).append(f"{asker} as {edge.label}")
     for item in graph.nodes:
-        # What is injected into steps would crowd the picture of what happens.
-        if item.id in ids or item.node_type in ("resource", "resource_config"):
+        injected = item.node_type in RESOURCES
+        if item.id in ids or (injected and not resources):
             continue
         ids[item.id] = f"n{len(ids)}"
         kind = _kind(item.node_type, getattr(item, "event_types", ()))
@@ -113,36 +142,53 @@ def picture_of(graph: Graph) -> Picture:
                 ids[item.id],
                 str(item.label or item.id),
                 kind,
-                tip=str(getattr(item, "description", None) or ""),
+                tip=tip_of(item, asked.get(item.id, ())),
                 badge=f"×{workers}" if workers and workers != DEFAULT_WORKERS else "",
             )
         )
     pairs: dict[tuple[str, str], str] = {}
+    given: dict[tuple[str, str], str] = {}
+    kinds = {item.id: item.node_type for item in graph.nodes}
     for edge in graph.edges:
-        if edge.source in ids and edge.target in ids:
-            pairs.setdefault(
-                (ids[edge.source], ids[edge.target]), str(edge.label or "")
-            )
+        if edge.source not in ids or edge.target not in ids:
+            continue
+        label = str(edge.label or "")
+        source, target = ids[edge.source], ids[edge.target]
+        if kinds[edge.target] in RESOURCES:
+            # Drawn the way that the thing goes: to the step, before it begins.
+            given.setdefault((target, source), label)
+        else:
+            pairs.setdefault((source, target), label)
     back = loop_links([node.id for node in nodes], list(pairs))
-    links = tuple(Link(*pair, label, pair in back) for pair, label in pairs.items())
-    return Picture(str(graph.name), tuple(nodes), links, tuple(_warnings(nodes, links)))
+    links = [Link(*pair, label, pair in back) for pair, label in pairs.items()]
+    warnings = _warnings(nodes, links)
+    links += [Link(*pair, label, False, True) for pair, label in given.items()]
+    return Picture(str(graph.name), tuple(nodes), tuple(links), tuple(warnings))
 
 
 def sized_node(
-    id: str, name: str, kind: Kind, *, tip: str = "", badge: str = ""
+    id: str,
+    name: str,
+    kind: Kind,
+    *,
+    tip: str = "",
+    badge: str = "",
+    bare: bool = False,
+    copy: bool = False,
 ) -> Node:
     """Make a node and give it the room that its label needs."""
     label = name if len(name) <= LONGEST_LABEL else name[: LONGEST_LABEL - 1] + "…"
     if kind == "step":
-        width = (
-            text_width(label, 13.0)
-            + 32
-            + (text_width(badge, 10.5) + 16 if badge else 0)
-        )
+        width = text_width(label, 13.0) + 32
+        if badge:
+            width += text_width(badge, 10.5) + 16
         return Node(id, name, kind, label, tip, badge, max(round(width), 76), 40.0)
-    icon = 0 if kind == "event" else 15
-    width = text_width(label, 11.5) + 24 + icon
-    return Node(id, name, kind, label, tip, "", max(round(width), 48), 26.0)
+    if bare:
+        width, height = text_width(label, 10.5) + 8, 16.0
+    else:
+        icon = 0 if kind == "event" else 15
+        width, height = max(text_width(label, 11.5) + 24 + icon, 48), 26.0
+    return Node(id, name, kind, label, tip, "", round(width), height, bare, copy)
 
 
 def text_width(text: str, size: float) -> float:
@@ -207,6 +253,8 @@ def _kind(node_type: str, event_types: object) -> Kind:
     )
     if node_type == "step":
         return "step"
+    if node_type in RESOURCES:
+        return "resource"
     if node_type != "event":
         return "person"
     if "StartEvent" in names:
@@ -218,7 +266,7 @@ def _kind(node_type: str, event_types: object) -> Kind:
     return "event"
 
 
-def _warnings(nodes: list[Node], links: tuple[Link, ...]) -> list[str]:
+def _warnings(nodes: list[Node], links: list[Link]) -> list[str]:
     sources = {link.source for link in links}
     targets = {link.target for link in links}
     found = []

@@ -21,6 +21,8 @@ def place(picture: Picture) -> Layout:
     )
 
 
-def render(source: str, format: str) -> bytes:
-    """Let the wheel's Graphviz turn DOT text into any of its formats."""
-    return bytes(pygraphviz.AGraph(string=source).draw(format=format, prog="dot"))
+def render(source: str, format: str, *, placed: bool = False) -> bytes:
+    """Let the wheel's Graphviz turn DOT text; see `graphviz.render`."""
+    graph = pygraphviz.AGraph(string=source)
+    graph.has_layout = placed
+    return bytes(graph.draw(format=format, prog=None if placed else "dot"))

@@ -8,23 +8,30 @@ answer into coordinates and arrows.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .picture import Picture
 
 NODE_GAP = 18.0
+# How many times a cell is moved, all in all: what keeps a cell of a notebook short.
+SPREADING = 60_000
 
 
 @dataclass(slots=True)
 class Cell:
-    """A node, or a bend of a long arrow; `thick` is its size along its rank."""
+    """A node, or a bend of a long arrow; `thick` is its size along its rank.
+
+    A `light` one, which stands for a node elsewhere, hardly pulls at its neighbours.
+    """
 
     name: str
     rank: int
     thick: float
     deep: float
     place: float = 0.0
+    light: bool = False
     before: list[int] = field(default_factory=list)
     after: list[int] = field(default_factory=list)
 
@@ -32,20 +39,24 @@ class Cell:
 def rank_numbers(picture: Picture) -> dict[str, int]:
     """The longest distance from a source; lone sources stand before their users."""
     ranks = {node.id: 0 for node in picture.nodes}
-    forward = [(k.source, k.target) for k in picture.links if not k.back]
-    for _ in picture.nodes:
-        changed = False
-        for source, target in forward:
-            if ranks[target] <= ranks[source]:
-                ranks[target] = ranks[source] + 1
-                changed = True
-        if not changed:
-            break
-    fed = {target for _, target in forward}
-    for node in picture.nodes:
-        users = [ranks[target] for source, target in forward if source == node.id]
-        if node.id not in fed and users:
-            ranks[node.id] = max(min(users) - 1, 0)
+    after: dict[str, list[str]] = {node.id: [] for node in picture.nodes}
+    waiting = dict.fromkeys(ranks, 0)
+    for link in picture.links:
+        if not link.back:
+            after[link.source].append(link.target)
+            waiting[link.target] += 1
+    sources = [name for name, number in waiting.items() if not number]
+    ready = list(sources)
+    while ready:
+        name = ready.pop()
+        for target in after[name]:
+            ranks[target] = max(ranks[target], ranks[name] + 1)
+            waiting[target] -= 1
+            if not waiting[target]:
+                ready.append(target)
+    for name in reversed(sources):
+        if after[name]:
+            ranks[name] = max(min(ranks[target] for target in after[name]) - 1, 0)
     return ranks
 
 
@@ -63,7 +74,7 @@ def cells_of(
     for node in picture.nodes:
         index[node.id] = len(cells)
         thick, deep = (node.height, node.width) if across else (node.width, node.height)
-        cells.append(Cell(node.id, ranks[node.id], thick, deep))
+        cells.append(Cell(node.id, ranks[node.id], thick, deep, light=node.copy))
     chains: dict[tuple[str, str], list[int]] = {}
     for link in picture.links:
         if link.back:
@@ -92,8 +103,8 @@ def ordered(cells: list[Cell]) -> list[list[int]]:
         if fewest == 0:
             break
         down = sweep % 2 == 0
+        spot = {n: i for row in ranks for i, n in enumerate(row)}
         for rank in range(len(ranks)) if down else reversed(range(len(ranks))):
-            spot = {n: i for row in ranks for i, n in enumerate(row)}
             keys = {}
             for number in ranks[rank]:
                 near = cells[number].before if down else cells[number].after
@@ -103,6 +114,7 @@ def ordered(cells: list[Cell]) -> list[list[int]]:
                     else float(spot[number])
                 )
             ranks[rank].sort(key=keys.__getitem__)
+            spot.update((number, i) for i, number in enumerate(ranks[rank]))
         _swap_neighbours(cells, ranks)
         now = _crossings(cells, ranks)
         if now < fewest:
@@ -133,28 +145,47 @@ def _crossed(cells: list[Cell], upper: Sequence[int], lower: Sequence[int]) -> i
     total = 0
     for number in upper:
         ends = [spot[n] for n in cells[number].after]
-        total += sum(other > end for end in ends for other in seen)
-        seen.extend(ends)
+        total += sum(len(seen) - bisect_right(seen, end) for end in ends)
+        for end in ends:
+            insort(seen, end)
     return total
 
 
 def _swap_neighbours(cells: list[Cell], ranks: list[list[int]]) -> None:
-    for at, rank in enumerate(ranks):
-        around = [ranks[i] for i in (at - 1, at, at + 1) if 0 <= i < len(ranks)]
+    """Let two that stand side by side change places where fewer arrows cross then."""
+    spot = {number: i for rank in ranks for i, number in enumerate(rank)}
+    sides = [
+        (sorted(spot[n] for n in cell.before), sorted(spot[n] for n in cell.after))
+        for cell in cells
+    ]
+    for rank in ranks:
+        swapped = False
         for i in range(len(rank) - 1):
-            before = _crossings(cells, around)
-            if not before:
-                break
-            rank[i], rank[i + 1] = rank[i + 1], rank[i]
-            if _crossings(cells, around) >= before:
+            one, two = sides[rank[i]], sides[rank[i + 1]]
+            now = _inverted(one[0], two[0]) + _inverted(one[1], two[1])
+            if now > _inverted(two[0], one[0]) + _inverted(two[1], one[1]):
                 rank[i], rank[i + 1] = rank[i + 1], rank[i]
+                swapped = True
+        if swapped:
+            spot.update((number, i) for i, number in enumerate(rank))
+            for near in {n for m in rank for n in cells[m].before + cells[m].after}:
+                cell = cells[near]
+                sides[near] = (
+                    sorted(spot[n] for n in cell.before),
+                    sorted(spot[n] for n in cell.after),
+                )
+
+
+def _inverted(left: list[int], right: list[int]) -> int:
+    """How many pairs there are of which the left one's arrow ends further right."""
+    return sum(len(left) - bisect_right(left, end) for end in right)
 
 
 def spread(cells: list[Cell], ranks: list[list[int]]) -> None:
     """Slide cells along their ranks to their neighbours, keeping order and gaps."""
     for rank in ranks:
         _settle(cells, rank, {number: (0.0, 1.0) for number in rank})
-    for sweep in range(90):
+    for sweep in range(min(90, max(24, SPREADING // max(len(cells), 1)))):
         down = sweep % 2 == 0
         for rank in ranks if down else reversed(ranks):
             wishes = {}
@@ -164,7 +195,7 @@ def spread(cells: list[Cell], ranks: list[list[int]]) -> None:
                 if sweep >= 12:
                     near = cell.before + cell.after
                 # Bends that follow each other pull hard: long arrows are straight.
-                pulls = [1.0 if cell.name or cells[n].name else 40.0 for n in near]
+                pulls = [_pull(cell, cells[n]) for n in near]
                 total = sum(pulls)
                 if not near:
                     wishes[number] = (cell.place, 0.5)
@@ -174,6 +205,12 @@ def spread(cells: list[Cell], ranks: list[list[int]]) -> None:
                 )
                 wishes[number] = (towards / total, total)
             _settle(cells, rank, wishes)
+
+
+def _pull(cell: Cell, other: Cell) -> float:
+    if cell.light or other.light:
+        return 0.02
+    return 1.0 if cell.name or other.name else 40.0
 
 
 def _settle(

@@ -37,6 +37,7 @@ LIGHT: dict[Kind, Ink] = {
     "stop": Ink("#f1f5f9", "#94a3b8", "#334155"),
     "human": Ink("#fffbeb", "#fcd34d", "#92400e"),
     "person": Ink("#fef3c7", "#f59e0b", "#92400e"),
+    "resource": Ink("#ecfeff", "#22b8cf", "#155e75"),
 }
 DARK: dict[Kind, Ink] = {
     "step": Ink("#272a52", "#818cf8", "#e0e7ff"),
@@ -45,6 +46,7 @@ DARK: dict[Kind, Ink] = {
     "stop": Ink("#2a3038", "#64748b", "#e2e8f0"),
     "human": Ink("#33280f", "#a9791c", "#fde68a"),
     "person": Ink("#3d2e0c", "#d97706", "#fde68a"),
+    "resource": Ink("#0c2b33", "#1c8ba0", "#a5f3fc"),
 }
 STATUS_LIGHT: dict[str, Ink] = {
     "queued": Ink("#f5f3ff", "#a5b4fc", "#4338ca"),
@@ -64,6 +66,7 @@ STATUS_DARK: dict[str, Ink] = {
 }
 EDGE = "#8a97aa"
 LOOP = "#a855f7"
+GIVEN = "#22a6bc"
 DARK_PAGES = ('[data-jp-theme-light="false"]', ".vscode-dark", 'html[theme="dark"]')
 
 
@@ -106,32 +109,46 @@ def draw_svg(
         f'style="max-width:100%;height:auto;font-family:{FONT}">',
         f"<title>{described}</title>",
         f"<style>{_dark_rules(picture, marks or {}, prefix, inline)}</style>",
-        "<defs>",
-        _arrowhead(f"{prefix}-tip", EDGE),
-        _arrowhead(f"{prefix}-back", LOOP),
-        "</defs>",
+        *_arrows(picture, layout, prefix),
     ]
-    links = {(link.source, link.target): link for link in picture.links}
-    for route in layout.routes:
-        link = links[route.source, route.target]
-        ink, tip = (LOOP, "back") if link.back else (EDGE, "tip")
-        dash = ' stroke-dasharray="5 3"' if link.back else ""
-        parts.append(
-            f'<path class="link" d="{_path(route.points)}" fill="none" stroke="{ink}" '
-            f'stroke-width="1.5"{dash} marker-end="url(#{prefix}-{tip})"/>'
-        )
-        if link.label:
-            x, y = route.points[(len(route.points) // 6) * 3]
-            parts.append(
-                f'<text x="{_number(x)}" y="{_number(y - 5)}" font-size="10.5" '
-                f'fill="{EDGE}" '
-                f'text-anchor="middle">{escaped(link.label)}</text>'
-            )
     for node in picture.nodes:
         mark = (marks or {}).get(node.name) if node.kind == "step" else None
         parts.append(_node(node, layout.centres[node.id], mark, live))
     parts.append("</svg>")
     return "".join(parts)
+
+
+def _arrows(picture: Picture, layout: Layout, prefix: str) -> list[str]:
+    """The arrows in groups of one look, so that it is written once."""
+    links = {(link.source, link.target): link for link in picture.links}
+    bare = {node.id for node in picture.nodes if node.bare}
+    paths: dict[str, list[str]] = {"flow": [], "open": [], "back": [], "given": []}
+    for route in layout.routes:
+        link = links[route.source, route.target]
+        look = "back" if link.back else "given" if link.given else "flow"
+        if look == "flow" and link.target in bare:
+            look = "open"  # the arrow goes on behind the name
+        paths[look].append(f'<path class="link" d="{_path(route.points)}"/>')
+    looks = {
+        "flow": (EDGE, ""),
+        "open": (EDGE, ""),
+        "back": (LOOP, ' stroke-dasharray="5 3"'),
+        "given": (GIVEN, ' stroke-dasharray="1.5 3" stroke-linecap="round"'),
+    }
+    there = [look for look in paths if paths[look]]
+    parts = ["<defs>"]
+    parts += [
+        _arrowhead(f"{prefix}-{look}", looks[look][0])
+        for look in there
+        if look != "open"
+    ]
+    parts.append("</defs>")
+    for look in there:
+        ink, dash = looks[look]
+        tip = "" if look == "open" else f' marker-end="url(#{prefix}-{look})"'
+        parts.append(f'<g fill="none" stroke="{ink}" stroke-width="1.5"{dash}{tip}>')
+        parts += [*paths[look], "</g>"]
+    return parts
 
 
 def as_data_uri(svg: str) -> str:
@@ -153,20 +170,21 @@ def _node(
 ) -> str:
     ink = STATUS_LIGHT[mark.status] if mark else LIGHT[node.kind]
     x, y = centre[0] - node.width / 2, centre[1] - node.height / 2
-    radius = 9.0 if node.kind == "step" else node.height / 2
     status = f" is-{mark.status}" if mark else ""
-    tip = f"{node.name}\n{node.tip}" if node.tip else node.name
-    stroke = 1.6 if node.kind in ("step", "stop", "person") else 1.2
     parts = [
-        f'<g class="node {node.kind} {node.id}{status}"><title>{escaped(tip)}</title>',
-        f'<rect class="box" x="{_number(x)}" y="{_number(y)}" '
-        f'width="{_number(node.width)}" '
-        f'height="{_number(node.height)}" rx="{_number(radius)}" fill="{ink.fill}" '
-        f'stroke="{ink.line}" stroke-width="{stroke}"/>',
+        f'<g class="node {node.kind} {node.id}{status}">'
+        f"<title>{escaped(node.tip or node.name)}</title>"
     ]
+    if not node.bare:
+        if node.badge and node.badge != "×1":
+            # A second sheet behind the first: several workers.
+            parts.append(_box(node, "sheet", (x + 3.5, y - 3.5), ink))
+        parts.append(_box(node, "box", (x, y), ink))
     size = 13.0 if node.kind == "step" else 11.5
     weight = ' font-weight="600"' if node.kind == "step" else ""
     middle = centre[0]
+    if node.bare:
+        size = 10.5
     if node.kind not in ("step", "event"):
         parts.append(_icon(node.kind, x + 11, centre[1], ink))
         middle += 7.5
@@ -213,6 +231,19 @@ def _node(
     return "".join(parts)
 
 
+def _box(node: Node, name: str, corner: tuple[float, float], ink: Ink) -> str:
+    radius = {"step": 9.0, "resource": 4.0}.get(node.kind, node.height / 2)
+    stroke = 1.6 if node.kind in ("step", "stop", "person") else 1.2
+    dash = ' stroke-dasharray="3 2"' if node.copy else ""
+    pale = ' stroke-opacity=".55"' if name == "sheet" else ""
+    return (
+        f'<rect class="{name}" x="{_number(corner[0])}" y="{_number(corner[1])}" '
+        f'width="{_number(node.width)}" height="{_number(node.height)}" '
+        f'rx="{_number(radius)}" fill="{ink.fill}" stroke="{ink.line}" '
+        f'stroke-width="{stroke}"{dash}{pale}/>'
+    )
+
+
 def _icon(kind: Kind, x: float, y: float, ink: Ink) -> str:
     fill = f'class="icon" fill="{ink.text}" fill-opacity=".75"'
     if kind == "start":
@@ -221,6 +252,13 @@ def _icon(kind: Kind, x: float, y: float, ink: Ink) -> str:
         return (
             f'<rect {fill} x="{_number(x)}" y="{_number(y - 3.5)}" '
             'width="7" height="7" rx="1.5"/>'
+        )
+    if kind == "resource":
+        return (  # a drum
+            f'<path {fill} d="M{_number(x)} {_number(y - 3)}a4 1.8 0 0 1 8 0v6a4 1.8 '
+            '0 0 1-8 0z"/>'
+            f'<path d="M{_number(x)} {_number(y - 3)}a4 1.8 0 0 0 8 0" fill="none" '
+            f'stroke="{ink.fill}" stroke-width=".8"/>'
         )
     return (
         f'<circle {fill} cx="{_number(x + 4)}" cy="{_number(y - 2.6)}" r="2.6"/>'
@@ -239,7 +277,9 @@ def _dark_rules(
     kinds = [(f".{kind}", ink) for kind, ink in DARK.items() if kind in there]
     kinds += [(f".step.is-{s}", ink) for s, ink in STATUS_DARK.items() if s in used]
     for name, ink in kinds:
-        box = ",".join(f"{scope} {name} .box" for scope in scopes)
+        box = ",".join(
+            f"{scope} {name} .{part}" for scope in scopes for part in ("box", "sheet")
+        )
         text = ",".join(
             f"{scope} {name} .{part}" for scope in scopes for part in ("label", "icon")
         )
