@@ -69,6 +69,7 @@ class RunRecord:
 
     __slots__ = (
         "__weakref__",
+        "_amounts",
         "_closed",
         "_counts",
         "_dropped",
@@ -79,6 +80,7 @@ class RunRecord:
         "_kept",
         "_progress",
         "_sheets",
+        "audience",
         "listeners",
         "live",
         "marks",
@@ -117,6 +119,7 @@ class RunRecord:
         # call and attempt.
         self._progress: dict[int, tuple[int, Event]] = _NOTHING
         self._counts: dict[tuple[int, int], dict[str, float]] = _NOTHING
+        self._amounts: dict[str, float] = _NOTHING
         # What is told while somebody listens to all of it; the story so far is worked
         # out for those who come later.
         self.listeners = 0
@@ -125,8 +128,9 @@ class RunRecord:
         # Those who wait for something to read.
         self.readers = Sleepers()
         self._closed = False
-        # Whether anybody reads or ever read the stream, and whom to tell that the run
-        # waits.
+        # How many read the stream now, besides those who only follow it; whether any
+        # ever did; and whom to tell that the run waits.
+        self.audience = 0
         self.was_read = False
         self.when_idle: Callable[[], None] | None = None
 
@@ -163,6 +167,11 @@ class RunRecord:
     def dropped_events(self) -> int:
         """How many events of the stream are no longer kept."""
         return self._events_start
+
+    @property
+    def amounts(self) -> dict[str, float]:
+        """What the steps of the run have counted, by `ctx.count`, over all of them."""
+        return dict(self._amounts)
 
     def to_rows(self) -> list[dict[str, Any]]:
         """The calls as dictionaries, oldest first: ready for a table."""
@@ -240,8 +249,10 @@ class RunRecord:
         if self._counts is _NOTHING:
             self._counts = {}
         there = self._counts.setdefault((call.call_id, call.attempt), {})
+        whole = self._amounts = self._amounts or {}
         for name, amount in amounts.items():
             there[name] = there.get(name, 0) + amount
+            whole[name] = whole.get(name, 0) + amount
         if len(self._counts) > self._kept:
             del self._counts[next(iter(self._counts))]
 
@@ -368,6 +379,8 @@ class RunRecord:
 
     async def _read(self, expose_internal: bool, numbered: bool) -> AsyncIterator[Any]:
         self.was_read = True
+        if not numbered:
+            self.audience += 1
         marks: Iterator[Mark | None] | None = None
         if expose_internal:
             self.listen()
@@ -408,6 +421,8 @@ class RunRecord:
                     burst = 0
                     await asyncio.sleep(0)
         finally:
+            if not numbered:
+                self.audience -= 1
             if expose_internal:
                 self.leave()
 

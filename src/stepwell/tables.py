@@ -5,7 +5,6 @@ What is in a row is decided in `rows`; the columns of the table, in `pandas`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -24,6 +23,8 @@ def json_of(
     indent: int | None = None,
 ) -> str:
     """Write calls as JSON text, with how much was dropped before them."""
+    import json  # late: a plain import of stepwell does without it
+
     calls = [{**row, "counts": _finite(row["counts"])} for row in rows]
     told = {"version": _VERSION, "calls": calls, **dropped}
     return json.dumps(told, indent=indent, allow_nan=False)
