@@ -11,6 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any, ClassVar
 
 from stepwell.attempts import add_note, failed
@@ -35,6 +36,7 @@ from stepwell.executors import Executor
 from stepwell.journals.base import (
     CallCancelled,
     CallReturned,
+    CancelAsked,
     Fact,
     Journal,
     Settled,
@@ -74,12 +76,14 @@ class Cycle:
         verbose: Print a line for each call's start and end.
 
     Attributes:
-        viewer: Told of each run that ends with an error: its name and its outcome.
-            While there is one, a step that exits ends its run, and not the event
-            loop, which is the viewer's.
+        viewer: Told of each run that ends with an error: its name, the error, and
+            the outcome that holds it. While there is one, a step that exits ends its
+            run, and not the event loop, which is the viewer's.
     """
 
-    viewer: ClassVar[Callable[[str, asyncio.Future[StopEvent]], None] | None] = None
+    viewer: ClassVar[
+        Callable[[str, BaseException, asyncio.Future[StopEvent]], None] | None
+    ] = None
 
     __slots__ = (
         "__weakref__",
@@ -99,6 +103,7 @@ class Cycle:
         "_tasks",
         "_thread",
         "_timers",
+        "_trace",
         "_unended",
         "_waiters",
         "_watcher",
@@ -171,6 +176,8 @@ class Cycle:
         self._ending: Ended | None = None
         self._unended = 0
         self._grace: asyncio.TimerHandle | None = None
+        # That of the error at the end: a future gives it once, and then none.
+        self._trace: TracebackType | None = None
 
     @property
     def bodies(self) -> Bodies:
@@ -185,6 +192,21 @@ class Cycle:
         if self._waiters is None:
             self._waiters = Sleepers()
         return self._waiters
+
+    def result(self) -> StopEvent:
+        """The stop event of a run that is over; raises what ended it instead.
+
+        With the traceback that it had then, however often it is raised.
+        """
+        outcome, trace = self.outcome, self._trace
+        error = outcome.exception()
+        if error is None:
+            return outcome.result()
+        try:
+            raise error.with_traceback(trace)
+        finally:
+            # The traceback holds this frame, which would hold what is raised.
+            del self, outcome, trace, error
 
     @property
     def now(self) -> float:
@@ -293,7 +315,12 @@ class Cycle:
             elif error is None:
                 self._feed(CallReturned(at, call.call_id, value))
             elif isinstance(error, asyncio.CancelledError):
-                self._feed(CallCancelled(at, call.call_id))
+                if isinstance(error, KeyboardInterrupt):
+                    # A viewer's way to stop what never awaits; the call is left to do.
+                    reason = f"it was interrupted in step `{call.spec.name}`"
+                    self._feed(CancelAsked(at, reason))
+                else:
+                    self._feed(CallCancelled(at, call.call_id))
             else:
                 self._feed(failed(call, error, at, self.machine.plan.name))
         except Exception as broken:
@@ -370,9 +397,10 @@ class Cycle:
         if error is None:
             self.outcome.set_result(self._ending.stop)
         else:
+            self._trace = error.__traceback__
             self.outcome.set_exception(error)
             if Cycle.viewer is not None:
-                Cycle.viewer(self.machine.plan.name, self.outcome)
+                Cycle.viewer(self.machine.plan.name, error, self.outcome)
         if self._waiters is not None:
             self._waiters.wake()
         # Whoever keeps the run keeps its record and outcome, and no circle of objects

@@ -36,7 +36,8 @@ _notices = logging.getLogger("stepwell.waiting")
 
 def present_with(
     presenter: Presenter | None,
-    failed: Callable[[str, asyncio.Future[StopEvent]], None] | None = None,
+    failed: Callable[[str, BaseException, asyncio.Future[StopEvent]], None]
+    | None = None,
 ) -> Presenter | None:
     """Let a viewer stand between a run and the code that awaits it.
 
@@ -45,7 +46,7 @@ def present_with(
             time a handler is awaited outside steps. It must await the coroutine
             once, and return or raise what that does. None removes it.
         failed: Called on the run's own thread when a run has ended with an error,
-            with the workflow's name and the outcome, whose `exception()` it is. While
+            with the workflow's name, the error, and the outcome that holds it. While
             there is one, a step that raises `SystemExit` ends its run alone.
 
     Returns:
@@ -136,7 +137,7 @@ class WorkflowHandler:
                 bed = run.finished().bed()
                 if not run.outcome.done():
                     yield from bed
-            return give(run.outcome.result())
+            return give(run.result())
         except asyncio.CancelledError:
             if self._waiters == 1 and not run.is_over:
                 run.cancel("the task that awaited it was cancelled")
@@ -249,7 +250,7 @@ class WorkflowHandler:
                 f"({self.status}).",
                 hint="Write `result = await handler`.",
             )
-        return _value(self._run.outcome.result())
+        return _value(self._run.result())
 
     def get_stop_event(self) -> StopEvent | None:
         """The stop event of a run that ended with one; None otherwise."""

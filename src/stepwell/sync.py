@@ -14,6 +14,9 @@ from stepwell.errors import WorkflowRuntimeError
 
 __all__ = ["finish"]
 
+# Seconds that the thread gets to stop what was interrupted.
+_HEARD_WITHIN = 0.3
+
 
 def finish(work: Coroutine[Any, Any, Any], name: str) -> Any:
     """Run a coroutine to its end, whether or not a loop is running here.
@@ -24,11 +27,18 @@ def finish(work: Coroutine[Any, Any, Any], name: str) -> Any:
     Raises:
         WorkflowRuntimeError: Called on that thread itself.
     """
+    if _is_loop_running():
+        return _LoopThread.shared().run(work, name)
+    return asyncio.run(work)
+
+
+def _is_loop_running() -> bool:
+    # By itself, so that errors of the work are not said to come while handling this.
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
-    return _LoopThread.shared().run(work, name)
+        return False
+    return True
 
 
 class _LoopThread:
@@ -65,6 +75,36 @@ class _LoopThread:
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result()
-        except BaseException:
+        except BaseException as error:
             future.cancel()
+            if isinstance(error, KeyboardInterrupt) and self._is_stuck():
+                error.add_note(
+                    f"a step of {name} never awaits: it goes on in its thread until "
+                    "it returns"
+                )
             raise
+
+    def _is_stuck(self) -> bool:
+        """Whether a step keeps the loop to itself; then others get another thread."""
+        heard = threading.Event()
+        self.loop.call_soon_threadsafe(heard.set)
+        if heard.wait(_HEARD_WITHIN / 2):
+            return False
+        _cancel_in(self.thread)
+        if heard.wait(_HEARD_WITHIN / 2):
+            return False
+        with self._making:
+            if _LoopThread._shared is self:
+                _LoopThread._shared = None
+        return True
+
+
+def _cancel_in(thread: threading.Thread) -> None:
+    """Raise `CancelledError` in a thread, as soon as it executes Python."""
+    import ctypes  # late: only an interrupt needs it
+
+    # Only CPython can.
+    if thread.ident is not None and hasattr(ctypes, "pythonapi"):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(asyncio.CancelledError)
+        )

@@ -1,11 +1,16 @@
 """Notebooks executed by a real kernel, as nbconvert and CI execute them."""
 
-from collections.abc import Callable
+import os
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import nbformat
 import pytest
+from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
 
@@ -69,3 +74,79 @@ def execute() -> Execute:
         return [Cell(cell) for cell in made.cells]
 
     return run
+
+
+class Kernel:
+    """A kernel with somebody before it, who may press the stop button.
+
+    Args:
+        mark: A file that a cell touches to say that it is time to.
+    """
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+        self._manager = KernelManager(kernel_name="python3")
+        self._manager.start_kernel(env={**os.environ, "MARK": str(mark)})
+        self._client = self._manager.client()
+        self._client.start_channels()
+        self._client.wait_for_ready(timeout=120)
+        self.seconds = 0.0
+
+    def run(self, code: str, *, presses: int = 0) -> Cell:
+        """Execute a cell.
+
+        Args:
+            code: The cell.
+            presses: How many times to interrupt it once it has touched the mark;
+                `seconds` is how long it went on after that.
+        """
+        self._mark.unlink(missing_ok=True)
+        sent = self._client.execute(dedent(code).strip(), allow_stdin=True)
+        outputs = []
+        pressed_at = 0.0
+        idle = False
+        silent_since = time.monotonic()
+        while not idle:
+            try:
+                message = self._client.get_iopub_msg(timeout=0.02)
+            except queue.Empty:
+                assert time.monotonic() - silent_since < 30, "the cell does not end"
+                if presses and not pressed_at and self._mark.exists():
+                    pressed_at = time.monotonic()
+                    for _ in range(presses):
+                        self._manager.interrupt_kernel()
+                continue
+            silent_since = time.monotonic()
+            if message["parent_header"].get("msg_id") != sent:
+                continue
+            kind, content = message["msg_type"], message["content"]
+            idle = kind == "status" and content["execution_state"] == "idle"
+            if kind in ("stream", "error", "display_data", "execute_result"):
+                outputs.append(nbformat.v4.output_from_msg(message))
+        self.seconds = time.monotonic() - pressed_at
+        assert pressed_at or not presses, f"never interrupted: {outputs}"
+        # A kernel that gives no answer lets those who run notebooks wait for ever.
+        assert self._client.get_shell_msg(timeout=30)["parent_header"]["msg_id"] == sent
+        return Cell(nbformat.NotebookNode(outputs=outputs))
+
+    def close(self) -> None:
+        """End the kernel."""
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+        self._manager.cleanup_resources()
+
+
+@pytest.fixture(scope="module")
+def start_kernel(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[], Kernel]]:
+    """Starts kernels that can be interrupted; they end with the module's tests."""
+    started: list[Kernel] = []
+
+    def start() -> Kernel:
+        started.append(Kernel(tmp_path_factory.mktemp("kernel") / "mark"))
+        return started[-1]
+
+    yield start
+    for kernel in started:
+        kernel.close()
