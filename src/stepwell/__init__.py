@@ -11,6 +11,7 @@ from typing import Any as _Any
 
 from stepwell.collect import All, Cardinality, Collect, Take
 from stepwell.context import Context
+from stepwell.drawing import draw_with as _draw_with
 from stepwell.errors import (
     ContextSerdeError,
     ContextStateError,
@@ -285,6 +286,18 @@ def unload_ipython_extension(ipython: _Any) -> None:
     from stepwell import notebook
 
     notebook.unload(ipython)
+
+
+def _draw(
+    workflow: _Any, format: str | None, *, path: _Any = None, resources: bool = False
+) -> str | bytes:
+    """Draw a workflow; what draws is loaded when something is first drawn."""
+    from stepwell import notebook
+
+    return notebook.draw(workflow, format, path=path, resources=resources)
+
+
+_draw_with(_draw)
 
 
 def _greet_ipython() -> None:

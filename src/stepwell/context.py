@@ -231,6 +231,11 @@ class Context(Generic[S]):
         door = (self._home or self)._door
         return door.run_id if door is not None else ""
 
+    @property
+    def call_id(self) -> int:
+        """Number of the call of a step that has this context; 0 outside of steps."""
+        return self._call.call_id if self._call is not None else 0
+
     def put_back(self, left: Snapshot) -> None:
         """Have the next run with this context go on from what a run left to do."""
         (self._home or self)._left = left

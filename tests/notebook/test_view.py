@@ -18,8 +18,9 @@ from stepwell import (
     WorkflowStalledError,
     step,
 )
+from stepwell.notebook.parts import event_words
 from stepwell.notebook.timeline import seconds, ticks, timeline_svg
-from stepwell.notebook.view import LONGEST_LOG, MOST_BARS, RunView, event_words
+from stepwell.notebook.view import LONGEST_LOG, MOST_BARS, RunView
 
 STATES = {"queued": StepState.PREPARING, "running": StepState.RUNNING}
 

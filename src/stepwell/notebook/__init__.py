@@ -9,15 +9,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from .choices import configure
 from .diagram import draw, to_dot, to_mermaid
-from .errors import DrawingError, MagicError, WorkflowInterrupted
+from .errors import (
+    ChoiceError,
+    DrawingError,
+    MagicError,
+    StepExited,
+    WorkflowInterrupted,
+)
 from .nesting import allow_nested
 
 __all__ = [
+    "ChoiceError",
     "DrawingError",
     "MagicError",
+    "StepExited",
     "WorkflowInterrupted",
     "allow_nested",
+    "configure",
     "draw",
     "install",
     "load",
@@ -43,11 +53,16 @@ def load(ip: Any) -> None:
     from . import displays, magics
 
     displays.install(ip)
+    displays.lead_output()
     magics.load(ip)
 
 
 def unload(ip: Any) -> None:
-    """Take the magics away again; for `%unload_ext stepwell`."""
-    from . import magics
+    """Take the magics away again, and what steps print back to the cells.
+
+    For `%unload_ext stepwell`. Workflows and runs are still shown.
+    """
+    from . import magics, output
 
     magics.unload(ip)
+    output.uninstall()

@@ -1,21 +1,41 @@
-"""The live panel made of widgets; the only file that imports ipywidgets.
+"""The live panel and the forms made of widgets; the only file that imports ipywidgets.
 
 Widgets change their values in place, so the page keeps its graph while colours and
-counts change. What they hold comes from `markup`; when to show, paint and freeze is
-decided in `panel`.
+counts change. What they hold comes from `markup`, `story` and `forms`; when to show,
+paint and freeze is decided in `panel`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import ipywidgets
 
-from . import markup
+from stepwell import Event, Question
+
+from . import markup, story
 from .diagram import Diagram
+from .escaping import escaped
+from .forms import Field, Form, form_of
 from .view import RunView
+
+
+class Acts(Protocol):
+    """What people may do to a run by its panel; called on the run's loop."""
+
+    def stop(self) -> None:
+        """Cancel the run."""
+        ...
+
+    def send(self, question: Question, event: Event) -> str:
+        """Answer a question; gives what is wrong, or nothing."""
+        ...
+
+    def dismiss(self, question: Question) -> None:
+        """Cancel the run, because of a question."""
+        ...
 
 
 class _Text(ipywidgets.HTML):  # type: ignore[misc, unused-ignore]
@@ -35,19 +55,25 @@ class _Panel(ipywidgets.VBox):  # type: ignore[misc, unused-ignore]
 
 
 class WidgetFace:
-    """A run's live panel: header with a stop button, graph, timeline, log.
+    """A run's live panel: header with a stop button, forms, graph, timeline, logs.
 
     Args:
         diagram: The workflow's graph.
         prefix: Makes the classes in the page unique.
-        stop: Called on the run's loop when somebody presses Stop.
+        acts: What pressing a button does.
+        is_heard: Whether what people do to widgets reaches this kernel while the cell
+            goes on; where it does not, no form pretends that it would.
     """
 
-    def __init__(self, diagram: Diagram, prefix: str, stop: Callable[[], None]) -> None:
+    def __init__(
+        self, diagram: Diagram, prefix: str, acts: Acts, *, is_heard: bool = True
+    ) -> None:
         self._diagram = diagram
         self._prefix = prefix
         self._loop = asyncio.get_running_loop()
-        self._stop = stop
+        self._acts = acts
+        self._is_heard = is_heard
+        self._forms: dict[Question, _FormBox] = {}
         self._changes = -1
         self._ticks = 0
         layout = ipywidgets.Layout
@@ -59,6 +85,12 @@ class WidgetFace:
             layout=layout(width="92px", height="26px", flex="0 0 auto"),
         )
         self._button.on_click(self._pressed)
+        if not is_heard:
+            self._button.layout.display = "none"
+        self._asking = ipywidgets.VBox(layout=layout(margin="0"))
+        self._questions = _Text()
+        self._progress = _Text()
+        self._told = _Text()
         self._graph = _Text(markup.graph_html(diagram, prefix))
         self._style = _Text(layout=layout(display="none"))
         self._timeline = _Text()
@@ -68,7 +100,7 @@ class WidgetFace:
                 flex=f"0 1 {markup.graph_column(diagram):.0f}px", margin="0 16px 0 0"
             )
             story = ipywidgets.VBox(
-                [self._timeline, self._log],
+                [self._progress, self._timeline, self._told, self._log],
                 layout=layout(flex="1 1 360px", min_width="0"),
             )
             body = ipywidgets.Box(
@@ -78,14 +110,16 @@ class WidgetFace:
                 ),
             )
         else:
-            body = ipywidgets.VBox([self._graph, self._timeline, self._log])
+            body = ipywidgets.VBox(
+                [self._graph, self._progress, self._timeline, self._told, self._log]
+            )
         body.layout.overflow = "hidden"
         top = ipywidgets.HBox(
             [self._header, self._button],
             layout=layout(align_items="center", justify_content="space-between"),
         )
         self.widget = _Panel(
-            [top, body, self._style],
+            [top, self._questions, self._asking, body, self._style],
             layout=layout(max_width="1000px", overflow="hidden", padding="4px 2px"),
         )
 
@@ -107,8 +141,14 @@ class WidgetFace:
         if changed:
             self._changes = view.changes
             self._style.value = markup.style_rules(view, self._diagram, self._prefix)
+            told = bool(view.output or view.texts)
             lines = 10 if markup.is_beside(self._diagram) else 5
-            self._log.value = markup.live_log_html(view, lines=lines)
+            self._log.value = markup.live_log_html(view, lines=4 if told else lines)
+            self._told.value = story.told_html(view)
+            self._progress.value = story.progress_html(view)
+            self._ask(view)
+        for form in self._forms.values():
+            form.paint(view)
         self._ticks += 1
         # Running bars grow with time alone; half the rate is plenty for those.
         if changed or self._ticks % 2 == 0:
@@ -116,13 +156,25 @@ class WidgetFace:
                 view, self._diagram, self._prefix
             )
 
+    def _ask(self, view: RunView) -> None:
+        """Show a form for each question that is open, and no other."""
+        if not self._is_heard:
+            how = "Type the answer into the input box of the cell that waits."
+            self._questions.value = story.questions_html(view, how=how)
+            return
+        if list(self._forms) == view.questions:
+            return
+        for question in [q for q in self._forms if q not in view.questions]:
+            _close(self._forms.pop(question).widget)
+        for question in view.questions:
+            if question not in self._forms:
+                box = _FormBox(form_of(question), self._loop, self._acts)
+                self._forms[question] = box
+        self._asking.children = [form.widget for form in self._forms.values()]
+
     def close(self) -> None:
         """Give the widgets back to the page and the kernel."""
-        left: list[ipywidgets.Widget] = [self.widget]
-        while left:
-            widget = left.pop()
-            left += getattr(widget, "children", ())
-            widget.close()
+        _close(self.widget)
 
     def _pressed(self, _: Any) -> None:
         # On some kernels this is another thread: only the loop may touch the run.
@@ -130,4 +182,159 @@ class WidgetFace:
 
     def _begin_stop(self) -> None:
         self._button.description, self._button.disabled = "Stopping", True
-        self._stop()
+        self._acts.stop()
+
+
+def _close(widget: ipywidgets.Widget) -> None:
+    left: list[ipywidgets.Widget] = [widget]
+    while left:
+        one = left.pop()
+        left += getattr(one, "children", ())
+        one.close()
+
+
+# The page tells of the Enter key first, and then what stands in the field. Seconds.
+_SETTLED = 0.2
+
+
+class _FormBox:
+    """One question with its fields; lives until it is answered, by whomever."""
+
+    def __init__(self, form: Form, loop: asyncio.AbstractEventLoop, acts: Acts) -> None:
+        self._form = form
+        self._loop = loop
+        self._acts = acts
+        layout = ipywidgets.Layout
+        self._meta = _Text()
+        self._wrong = {field.name: _Text() for field in form.fields}
+        self._wrong[""] = _Text()
+        self._controls: dict[str, ipywidgets.Widget] = {}
+        prompt = _Text(
+            f'<div style="{story.TEXT};font-weight:600;white-space:pre-wrap;'
+            f'overflow-wrap:anywhere">{escaped(form.prompt)}</div>'
+        )
+        rows: list[ipywidgets.Widget] = []
+        buttons = [self._button(label, value) for label, value in form.buttons]
+        if not buttons:
+            rows = [self._row(field) for field in form.fields]
+            send = ipywidgets.Button(
+                description="Send", button_style="primary", layout=layout(width="92px")
+            )
+            send.on_click(lambda _: self._soon(self._submit))
+            buttons = [send]
+        cancel = ipywidgets.Button(
+            description="Cancel",
+            tooltip="Stop the run instead of answering",
+            layout=layout(width="92px"),
+        )
+        cancel.on_click(lambda _: self._soon(self._dismiss))
+        self._buttons = [*buttons, cancel]
+        self.widget = ipywidgets.VBox(
+            [
+                prompt,
+                self._meta,
+                *rows,
+                self._wrong[""],
+                ipywidgets.HBox(self._buttons, layout=layout(flex_flow="row wrap")),
+            ],
+            layout=layout(
+                border_left="3px solid #d97706",
+                padding="4px 10px",
+                margin="6px 0",
+                max_width="640px",
+            ),
+        )
+
+    def paint(self, view: RunView) -> None:
+        """Say who asks, and how long there is to answer."""
+        self._meta.value = (
+            f'<div style="{story.PALE};font-size:12px;line-height:18px">'
+            f"{escaped(story.who_asks(self._form.question, view))}</div>"
+        )
+
+    def _button(self, label: str, value: Any) -> ipywidgets.Widget:
+        """A button that is the whole answer."""
+        field = self._form.fields[0]
+        button = ipywidgets.Button(
+            description=label,
+            button_style="primary" if value == field.default else "",
+            layout=ipywidgets.Layout(width="auto", min_width="72px"),
+        )
+        button.on_click(lambda _: self._soon(self._send, {field.name: value}))
+        return button
+
+    def _row(self, field: Field) -> ipywidgets.Widget:
+        control = self._controls[field.name] = _control(field)
+        if isinstance(control, ipywidgets.Text):
+            # The Enter key; `on_submit`, which says the same, is deprecated.
+            control.on_msg(self._heard)
+        label = _Text(
+            f'<div style="{story.TEXT}">{escaped(field.label)}'
+            f"{' *' if field.required and len(self._form.fields) > 1 else ''}"
+            f'<span style="{story.PALE};font-size:12px"> {escaped(field.help)}</span>'
+            "</div>"
+        )
+        shown = [label] if field.label or field.help else []
+        return ipywidgets.VBox([*shown, control, self._wrong[field.name]])
+
+    def _heard(self, _: Any, content: Any, buffers: Any) -> None:
+        if isinstance(content, dict) and content.get("event") == "submit":
+            self._soon(self._loop.call_later, _SETTLED, self._submit)
+
+    def _soon(self, act: Callable[..., object], *args: Any) -> None:
+        # On some kernels this is another thread: only the loop may touch the run.
+        self._loop.call_soon_threadsafe(act, *args)
+
+    def _submit(self) -> None:
+        self._send({name: control.value for name, control in self._controls.items()})
+
+    def _send(self, values: dict[str, Any]) -> None:
+        if self._buttons[0].disabled:
+            return
+        event, wrong = self._form.read(values)
+        if event is not None:
+            problem = self._acts.send(self._form.question, event)
+            wrong = {"": problem} if problem else {}
+        for name, text in self._wrong.items():
+            said = wrong.get(name, "")
+            text.value = said and (
+                f'<div style="color:#dc2626;font-size:12px;line-height:18px;'
+                f'white-space:pre-wrap">{escaped(said)}</div>'
+            )
+        if not wrong:
+            self._rest()
+
+    def _dismiss(self) -> None:
+        self._rest()
+        self._acts.dismiss(self._form.question)
+
+    def _rest(self) -> None:
+        for widget in [*self._buttons, *self._controls.values()]:
+            widget.disabled = True
+
+
+def _control(field: Field) -> ipywidgets.Widget:
+    """What a field is filled in with."""
+    layout = ipywidgets.Layout(width="auto", max_width="520px")
+    if field.kind == "yes/no" or field.choices:
+        options = list(field.choices) or [("Yes", True), ("No", False)]
+        values = [value for _, value in options]
+        index = values.index(field.default) if field.default in values else None
+        if len(options) > 5:
+            return ipywidgets.Dropdown(options=options, index=index, layout=layout)
+        # All in a row, where the page knows how.
+        return ipywidgets.RadioButtons(
+            options=options, index=index, layout=layout, orientation="horizontal"
+        )
+    kind, hint = ipywidgets.Text, {"number": "a number", "json": "JSON"}
+    if field.kind == "secret":
+        kind = ipywidgets.Password
+    elif field.kind in ("long text", "json"):
+        kind = ipywidgets.Textarea
+    return kind(
+        value="" if field.default is None else str(field.default),
+        placeholder=hint.get(field.kind, ""),
+        # Letters that are sent one by one arrive after the button that sends them.
+        continuous_update=False,
+        layout=layout,
+    )

@@ -11,9 +11,18 @@ from collections.abc import Iterable
 
 from .diagram import Diagram
 from .escaping import escaped
+from .parts import Entry
+from .story import (
+    CODE,
+    PALE,
+    TEXT,
+    amounts_words,
+    output_html,
+    questions_html,
+)
 from .svg import DARK_PAGES, STATUS_DARK, STATUS_LIGHT, Mark, as_image
 from .timeline import seconds, timeline_svg
-from .view import Entry, RunView
+from .view import RunView
 
 STATE_COLOURS = {
     "running": "#2563eb",
@@ -34,16 +43,6 @@ _ENTRY_COLOURS = {
     "stop": "#15803d",
     "cancelled": "#9ca3af",
 }
-_TEXT = (
-    "font:13px/1.5 var(--jp-ui-font-family,system-ui,-apple-system,'Segoe "
-    "UI',sans-serif);"
-    "color:var(--jp-ui-font-color1,inherit)"
-)
-_PALE = "color:var(--jp-ui-font-color2,#7b8794)"
-_CODE = (
-    "font-family:var(--jp-code-font-family,ui-monospace,Menlo,Consolas,monospace);"
-    "font-size:12px"
-)
 BESIDE = 640.0
 GRAPH_COLUMN = 500.0
 
@@ -74,15 +73,23 @@ def header_html(view: RunView) -> str:
     if calls > len(view.steps) or calls > view.steps_done:
         facts.append(f"{calls} call{'s' if calls != 1 else ''}")
     facts.append(seconds(view.elapsed))
+    facts += [escaped(words) for words in amounts_words(view.amounts)]
+    stale = (
+        '<span style="color:#b45309" title="Its cell has been run again since this run '
+        'began; the run goes on with the steps as they were.">stale: its steps have '
+        "changed since</span>"
+        if view.stale
+        else ""
+    )
     return (
-        f'<div style="{_TEXT};display:flex;align-items:center;gap:10px;flex-wrap:wrap">'
+        f'<div style="{TEXT};display:flex;align-items:center;gap:10px;flex-wrap:wrap">'
         f'<b style="font-size:14px;font-weight:600">{escaped(view.name)}</b>'
         f'<span style="background:{colour};color:#fff;border-radius:9px;padding:1px '
         "9px;"
         f'font-size:11px;font-weight:600;line-height:16px">{escaped(view.state)}</span>'
-        f'<span style="{_PALE};'
+        f'<span style="{PALE};'
         f'font-variant-numeric:tabular-nums">{" · ".join(facts)}</span>'
-        "</div>"
+        f"{stale}</div>"
     )
 
 
@@ -102,6 +109,8 @@ def count_words(view: RunView, name: str) -> str:
         return f"{step.failed} failed" if whole > 1 else "failed"
     if step.lacks:
         return step.lacks
+    if step.kept and not whole:
+        return "kept"
     if whole < 2:
         return ""
     return str(step.done) if step.done == whole else f"{step.done}/{whole}"
@@ -170,7 +179,7 @@ def log_html(entries: Iterable[Entry], *, earlier: int = 0) -> str:
     """Lines of the log as a table, oldest first."""
     rows = []
     if earlier > 0:
-        rows.append(f'<div style="{_PALE}">… {earlier:,} earlier lines not kept</div>')
+        rows.append(f'<div style="{PALE}">… {earlier:,} earlier lines not kept</div>')
     for entry in entries:
         colour = _ENTRY_COLOURS.get(entry.kind, "#9ca3af")
         step = (
@@ -180,21 +189,21 @@ def log_html(entries: Iterable[Entry], *, earlier: int = 0) -> str:
         )
         rows.append(
             '<div style="display:flex;gap:10px;white-space:nowrap">'
-            f'<span style="{_PALE};min-width:58px;text-align:right;flex:none;'
+            f'<span style="{PALE};min-width:58px;text-align:right;flex:none;'
             f'font-variant-numeric:tabular-nums">{entry.at:.3f}</span>'
             f'<span style="background:{colour};width:7px;height:7px;border-radius:50%;'
             'flex:none;align-self:center"></span>'
             '<span style="overflow:hidden;text-overflow:ellipsis;min-width:0">'
             f"{step}{escaped(' '.join(entry.text.split()))}</span></div>"
         )
-    return f'<div style="{_CODE};line-height:1.55">{"".join(rows)}</div>'
+    return f'<div style="{CODE};line-height:1.55">{"".join(rows)}</div>'
 
 
 def live_log_html(view: RunView, *, lines: int = 5) -> str:
     """The last lines of the log, in a box of fixed height so that nothing jumps."""
     last = list(view.log)[-lines:]
     return (
-        f'<div style="{_TEXT};height:{lines * 18.6:.0f}px;overflow:hidden;'
+        f'<div style="{TEXT};height:{lines * 18.6:.0f}px;overflow:hidden;'
         "padding:4px 2px;"
         'border-top:1px solid var(--jp-border-color2,rgba(128,128,128,.25))">'
         f"{log_html(last)}</div>"
@@ -215,7 +224,7 @@ def ending_html(view: RunView, *, brief: bool = False) -> str:
         shown = "\n".join([f"{type(view.error).__name__}: {said}", *map(str, notes)])
         shown = shown if len(shown) <= 1500 else shown[:1499] + "…"
         return (
-            f'<div style="{_CODE};line-height:1.5;white-space:pre-wrap;'
+            f'<div style="{CODE};line-height:1.5;white-space:pre-wrap;'
             "overflow-wrap:anywhere;"
             "border-left:3px solid #dc2626;background:rgba(220,38,38,.08);"
             "border-radius:3px;"
@@ -223,7 +232,7 @@ def ending_html(view: RunView, *, brief: bool = False) -> str:
         )
     if view.result:
         return (
-            f'<div style="{_CODE};overflow:hidden;text-overflow:ellipsis;'
+            f'<div style="{CODE};overflow:hidden;text-overflow:ellipsis;'
             "white-space:nowrap;"
             f'padding:4px 4px 0"><span style="color:#22a35a;font-weight:700">→</span> '
             f"{escaped(view.result)}</div>"
@@ -234,7 +243,7 @@ def ending_html(view: RunView, *, brief: bool = False) -> str:
 def problem_html(said: str) -> str:
     """What is wrong with a workflow that cannot be drawn yet."""
     return (
-        f'<div style="{_CODE};line-height:1.5;white-space:pre-wrap;max-width:1000px;'
+        f'<div style="{CODE};line-height:1.5;white-space:pre-wrap;max-width:1000px;'
         "border-left:3px solid #d97706;background:rgba(217,119,6,.09);"
         f'border-radius:3px;padding:6px 10px;margin:4px 0">{escaped(said)}</div>'
     )
@@ -270,13 +279,15 @@ def whole_html(
     if view.log:
         count = f"{view.lines_made:,} event{'s' if view.lines_made != 1 else ''}"
         log = (
-            f'<details style="margin-top:6px"><summary style="{_PALE};'
+            f'<details style="margin-top:6px"><summary style="{PALE};'
             f'cursor:pointer">{count}'
             f'</summary><div style="max-height:320px;overflow:auto;padding:4px 2px">'
             f"{log_html(view.log, earlier=view.lines_made - len(view.log))}</div>"
             "</details>"
         )
-    story = f"{times}{ending_html(view, brief=brief)}{log}"
+    asked = questions_html(view, how="Answer with handler.send_event(…).")
+    ending = ending_html(view, brief=brief)
+    story = f"{asked}{times}{output_html(view)}{ending}{log}"
     if is_beside(diagram):
         body = (
             '<div style="display:flex;flex-flow:row wrap;gap:4px 18px;'
@@ -287,7 +298,7 @@ def whole_html(
     else:
         body = f'<div style="margin:6px 0">{graph}</div>{story}'
     return (
-        f'<div style="{_TEXT};max-width:1000px;padding:4px 2px">'
+        f'<div style="{TEXT};max-width:1000px;padding:4px 2px">'
         f"{header_html(view)}{body}</div>"
     )
 

@@ -15,11 +15,21 @@ import logging
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from stepwell import WorkflowHandler
+from stepwell import (
+    Context,
+    Event,
+    Question,
+    RunRecord,
+    StepwellError,
+    WorkflowHandler,
+    WorkflowRuntimeError,
+)
 
-from . import kernel, markup
+from . import kernel, markup, output, story
+from .choices import chosen
 from .diagram import Diagram
-from .view import RunView, StepView, short_repr
+from .parts import StepView, short_repr
+from .view import RunView
 
 PERIOD = 0.11
 log = logging.getLogger("stepwell.notebook")
@@ -49,6 +59,8 @@ class UpdatingFace:
         self._diagram = diagram
         self._prefix = prefix
         self._display_id = display_id
+        self._changes = -1
+        self._ticks = 0
 
     def bundle(self, view: RunView) -> dict[str, Any]:
         """The run as it stands, as HTML and in one line."""
@@ -56,8 +68,11 @@ class UpdatingFace:
         return {"text/html": html, "text/plain": markup.one_line(view)}
 
     def paint(self, view: RunView) -> None:
-        """Send it again."""
-        kernel.show_again(self.bundle(view), self._display_id)
+        """Send it again, unless only its clock has moved."""
+        self._ticks += 1
+        if view.changes != self._changes or self._ticks % 8 == 0:
+            self._changes = view.changes
+            kernel.show_again(self.bundle(view), self._display_id)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -72,7 +87,8 @@ class RunPanel:
 
     def __init__(self, handler: WorkflowHandler) -> None:
         self.prefix = f"sw-r{next(_numbers)}"
-        self.view = RunView(name_of(handler))
+        self.name = name_of(handler)
+        self.view = RunView(self.name)
         self.cells: set[str] = set()
         self.final: dict[str, Any] | None = None
         self.final_brief: dict[str, Any] | None = None
@@ -82,6 +98,8 @@ class RunPanel:
         self._faces: dict[str, Face] = {}
         self._following: asyncio.Task[None] | None = None
         self._hurry: asyncio.Future[None]
+        self._state: dict[str, str] = {}
+        _by_record[handler.record] = self
 
     @property
     def diagram(self) -> Diagram:
@@ -96,10 +114,23 @@ class RunPanel:
     def follow(self) -> None:
         """Begin to read the run's stream; needs the run's event loop."""
         if self._following is None and self._handler is not None:
+            self._take_over(self._handler.resumed_from)
+            self._run_id = self._handler.run_id
+            output.lead_here(self._run_id, echo=chosen.echo)
+            self._handler.record.was_read = True  # so nobody need be told to read it
+            self._handler.ctx.store.watch(self._state_changed)
+            self._state_changed("")
             self._hurry = asyncio.get_running_loop().create_future()
             self._following = asyncio.get_running_loop().create_task(
                 self._follow(self._handler), name=f"stepwell panel {self.prefix}"
             )
+
+    def _take_over(self, earlier: WorkflowHandler | None) -> None:
+        """Count what the runs that this one goes on from have done."""
+        while earlier is not None:
+            _ = self.diagram  # which knows the steps in their order
+            self.view.keep(c.step for c in earlier.record if c.status == "done")
+            earlier = earlier.resumed_from
 
     def show_live(self, cell: str, *, awaited: bool = False) -> None:
         """Show a display in this cell that follows the run, unless there is one.
@@ -117,7 +148,7 @@ class RunPanel:
             return
         if awaited:
             self._brief.add(display_id)
-        face = self._new_face(display_id)
+        face = self._new_face(display_id, awaited=awaited)
         self._look(self._handler)
         kernel.show(face.bundle(self.view), display_id)
         self._faces[display_id] = face
@@ -137,17 +168,36 @@ class RunPanel:
                 self._hurry.set_result(None)
             await asyncio.wait({self._following})
 
-    def _new_face(self, display_id: str) -> Face:
+    def _new_face(self, display_id: str, *, awaited: bool) -> Face:
         module = _widgets()
         if module is None:
             return UpdatingFace(self.diagram, display_id, display_id)
-        face: Face = module.WidgetFace(self.diagram, display_id, self._stop)
+        heard = not awaited or kernel.hears_widgets_while_awaiting()
+        face: Face = module.WidgetFace(self.diagram, display_id, self, is_heard=heard)
         return face
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Cancel the run, because somebody pressed the button for it."""
+        self._cancel("the Stop button was pressed")
+
+    def dismiss(self, question: Question) -> None:
+        """Cancel the run, because somebody does not want to answer."""
+        self._cancel(f"{question.prompt!r} was not answered: Cancel was pressed")
+
+    def send(self, question: Question, event: Event) -> str:
+        """Answer a question; gives what is wrong, or nothing."""
+        if self._handler is None or question not in self._handler.questions:
+            return "This was answered already."
+        try:
+            self._handler.send_event(event)
+        except StepwellError as error:
+            return str(error)
+        return ""
+
+    def _cancel(self, reason: str) -> None:
         if self._handler is not None:
             task = asyncio.get_running_loop().create_task(
-                self._handler.cancel_run(reason="the Stop button was pressed")
+                self._handler.cancel_run(reason=reason)
             )
             _kept.add(task)
             task.add_done_callback(_kept.discard)
@@ -174,8 +224,8 @@ class RunPanel:
         loop = asyncio.get_running_loop()
         ran_dry = asyncio.Event()
         loop.call_soon(ran_dry.set)
-        async for event in handler.stream_events(expose_internal=True):
-            self.view.apply(event)
+        async for event, call_id in handler.record.follow():
+            self.view.apply(event, call_id)
             if ran_dry.is_set() and not self._hurry.done():
                 await asyncio.wait({self._hurry}, timeout=PERIOD / 2)
                 ran_dry.clear()
@@ -188,8 +238,36 @@ class RunPanel:
             value = handler.result()
             result = "" if value is None else short_repr(value)
         self.view.observe(
-            handler.status, handler.elapsed, error=handler.error, result=result
+            handler.status,
+            handler.elapsed,
+            error=handler.error,
+            result=result,
+            questions=handler.questions,
+            amounts=handler.record.amounts,
+            stale=handler.is_stale,
         )
+
+    def _state_changed(self, path: str) -> None:
+        """Note what has changed in the run's state; called from inside its steps."""
+        if self._handler is None:
+            return
+        state = self._handler.ctx.store.current
+        held = {**state.__dict__, **(state.__pydantic_extra__ or {})}
+        keys = [path.split(".")[0]] if path else [*held, *(self._state.keys() - held)]
+        values: dict[str, str | None] = {}
+        for key in keys:
+            shown = short_repr(held[key]) if key in held else None
+            if shown != self._state.get(key):
+                values[key] = shown
+                if shown is None:
+                    self._state.pop(key, None)
+                else:
+                    self._state[key] = shown
+        try:
+            call_id = Context.get_step_context().call_id
+        except WorkflowRuntimeError:
+            call_id = 0
+        self.view.change_state(self._handler.elapsed, call_id, values)
 
     def _paint(self, handler: WorkflowHandler) -> None:
         if not self._faces:
@@ -204,6 +282,9 @@ class RunPanel:
                 del self._faces[display_id]
 
     def _freeze(self, handler: WorkflowHandler) -> None:
+        self._take_rest(handler)
+        output.let_go(self._run_id)
+        handler.ctx.store.watch(None)
         self._look(handler)
         self.final = static_bundle(self.view, self.diagram, self.prefix)
         self.final_brief = static_bundle(
@@ -216,6 +297,23 @@ class RunPanel:
         self._faces.clear()
         self._handler = None
         self.view.error = None
+
+    def give_output_back(self) -> None:
+        """Let what the steps print go to the cell: there will be no panel for it."""
+        output.let_go(self._run_id)
+        for line in self.view.output:
+            print(f"[{line.step}] {line.text}")
+
+    def _take_rest(self, handler: WorkflowHandler) -> None:
+        """Take what steps printed without an end of line, and nobody has seen yet."""
+        for call_id, source, text in output.taken_so_far(self._run_id):
+            step = next((b.step for b in self.view.bars if b.call_id == call_id), "")
+            self.view.say(step, call_id, source, text, handler.elapsed)
+
+
+def panel_of_record(record: RunRecord) -> RunPanel | None:
+    """The panel of the run that has this record, if it was ever shown."""
+    return _by_record.get(record)
 
 
 def panel_of(handler: WorkflowHandler) -> RunPanel:
@@ -231,7 +329,9 @@ def static_bundle(
 ) -> dict[str, Any]:
     """A run as it stands, for display: HTML without scripts, and one line of text."""
     html = markup.whole_html(view, diagram, prefix=prefix, brief=brief)
-    return {"text/html": html, "text/plain": markup.one_line(view)}
+    text = markup.one_line(view)
+    said = story.told_lines(view)
+    return {"text/html": html, "text/plain": f"{text}\n{said}" if said else text}
 
 
 def show_handler(handler: WorkflowHandler) -> None:
@@ -240,8 +340,11 @@ def show_handler(handler: WorkflowHandler) -> None:
     Where somebody watches, that is the live panel. Headless runners ignore what
     comes after the cell, so there it is the run as it stands.
     """
+    kernel.name_handler(handler)
+    if chosen.panel == "off":
+        return kernel.show_once({"text/plain": repr(handler)})
     panel = panel_of(handler)
-    if not kernel.is_headless():
+    if not kernel.is_headless() and chosen.panel == "live":
         panel.show_live(kernel.current_cell())
         return
     bundle = panel.final
@@ -276,5 +379,6 @@ def _widgets() -> Any | None:
 
 
 _panels: WeakKeyDictionary[WorkflowHandler, RunPanel] = WeakKeyDictionary()
+_by_record: WeakKeyDictionary[RunRecord, RunPanel] = WeakKeyDictionary()
 _diagrams: WeakKeyDictionary[type, Diagram] = WeakKeyDictionary()
 _kept: set[asyncio.Task[None]] = set()

@@ -8,19 +8,20 @@ panels; further runs of the same cell share one line. Panels themselves are in
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
-from collections import Counter
+import inspect
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
 from stepwell import WorkflowHandler
 
-from . import kernel, tracebacks
-from .errors import WorkflowInterrupted
-from .escaping import escaped
-from .markup import STATE_COLOURS
-from .panel import PERIOD, RunPanel, name_of, panel_of
+from . import interrupts, kernel, nesting, tracebacks
+from .choices import chosen
+from .crowd import Crowd
+from .errors import StepExited, WorkflowInterrupted
+from .frames import Place
+from .inputs import Attendant
+from .panel import RunPanel, name_of, panel_of
 from .timeline import seconds
 
 MOST_PANELS = 4
@@ -28,7 +29,10 @@ MOST_CELLS = 16
 PATIENCE = 0.15
 # A loop that sleeps does not hear an interrupt: wake it this often.
 TICK = 0.2
-_numbers = itertools.count(1)
+# Seconds that an interrupted cell waits for the steps of its run to stop.
+STOPPED_WITHIN = 0.2
+# Seconds after which the engine waits no longer for a step to stop.
+GRACE = 5.0
 
 
 async def present(handler: WorkflowHandler, outcome: Coroutine[Any, Any, Any]) -> Any:
@@ -36,35 +40,92 @@ async def present(handler: WorkflowHandler, outcome: Coroutine[Any, Any, Any]) -
 
     Raises:
         WorkflowInterrupted: Somebody interrupted the cell; the run is cancelled.
+        StepExited: A step called `sys.exit()`, and not the cell's own task awaits.
     """
-    cell = kernel.current_cell()
-    room = _room_of(cell)
-    shown = room.admit(handler)
-    task = asyncio.ensure_future(outcome)
-    with kernel.noticing_interrupt() as interrupted:
+    if (notice := nesting.notice_unsafe_patch()) is not None:
+        print(notice, file=sys.stderr)
+    if chosen.panel == "off":
+        room, cell = _Room(), ""
+    else:
+        cell = kernel.current_cell()
+        room = _room_of(cell)
+        room.admit(handler)
+    kernel.name_handler(handler)
+    attendant = Attendant(handler)
+    task = asyncio.ensure_future(_held(outcome))
+    with interrupts.awaiting():
         try:
             await asyncio.wait({task}, timeout=PATIENCE)
-            if not task.done() and shown is not None and not kernel.is_headless():
+            shown = room.panel_of(handler)
+            live = chosen.panel == "live" and not kernel.is_headless()
+            if not task.done() and shown is not None and live:
                 shown.show_live(cell, awaited=True)
-                room.panels_due -= 1
+                room.note_shown(handler)
             while not task.done():
-                await asyncio.wait({task}, timeout=TICK if shown else PERIOD)
+                attendant.look()
+                await asyncio.wait({task}, timeout=TICK)
                 room.paint()
         except asyncio.CancelledError:
-            if not interrupted():
+            if not interrupts.came_just_now():
                 task.cancel()
                 await _ended(task)
                 raise
-            await handler.cancel_run(reason="the cell was interrupted")
-            await _ended(task)
-            await _end(room, shown, cell)
-            raise _interrupted(handler) from None
-    await _end(room, shown, cell)
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        tracebacks.install_rag()
-        tracebacks.shorten(error)
-    return task.result()
+            place = interrupts.place_of_interrupt()
+            going_on = _steps_going_on(handler, stopped=place is not None)
+            await handler.cancel_run(
+                reason="the cell was interrupted", timeout=STOPPED_WITHIN
+            )
+            if not handler.is_done():
+                # It swallows its cancellation; its panel freezes when it has ended.
+                _left.add(task)
+                task.add_done_callback(_see)
+                room.paint()
+            else:
+                await _ended(task)
+            if place is None or handler.status in ("cancelled", "running", "waiting"):
+                if handler.is_done():
+                    await _end(room, handler, cell)
+                error = _interrupted(handler, going_on, place)
+                tracebacks.shorten(error)
+                raise error from None
+            # A step took the interrupt as its own, and gave or raised what it would.
+            _uncancel()
+        finally:
+            attendant.leave()
+    await _end(room, handler, cell)
+    failure = None if task.cancelled() else task.exception()
+    if failure is not None:
+        tracebacks.shorten(failure, handler)
+    value, exit_of_step = task.result()
+    if exit_of_step is None:
+        return value
+    tracebacks.shorten(exit_of_step, handler)
+    if kernel.awaits_cell():
+        raise exit_of_step
+    raise StepExited(exit_of_step) from None
+
+
+async def _held(
+    outcome: Coroutine[Any, Any, Any],
+) -> tuple[Any, KeyboardInterrupt | SystemExit | None]:
+    """The outcome; what would end the kernel, were a task to raise it, beside it."""
+    try:
+        return await outcome, None
+    except (KeyboardInterrupt, SystemExit) as raised:
+        return None, raised
+
+
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+def _see(task: asyncio.Future[Any]) -> None:
+    """See how a task ended, or asyncio would print it."""
+    _left.discard(task)
+    if not task.cancelled():
+        task.exception()
 
 
 async def _ended(task: asyncio.Future[Any]) -> None:
@@ -74,83 +135,119 @@ async def _ended(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
-async def _end(room: _Room, shown: RunPanel | None, cell: str) -> None:
+async def _end(room: _Room, handler: WorkflowHandler, cell: str) -> None:
+    shown = room.panel_of(handler)
     if shown is not None:
         await shown.wait_for_end()
-        if cell not in shown.cells:
-            room.panels_due -= 1
+        room.note_shown(handler)
         shown.show_final(cell)
     room.paint()
 
 
-def _interrupted(handler: WorkflowHandler) -> WorkflowInterrupted:
+def _steps_going_on(handler: WorkflowHandler, *, stopped: bool) -> list[str]:
+    """Names of the steps that are at work, or were until they were stopped."""
+    wanted = {"running", "cancelled"} if stopped else {"running"}
+    return list(dict.fromkeys(c.step for c in handler.record if c.status in wanted))
+
+
+def _interrupted(
+    handler: WorkflowHandler, going_on: list[str], place: Place | None
+) -> WorkflowInterrupted:
+    """The error of an interrupted cell: what was stopped, where, how it may go on."""
+    name = name_of(handler)
+    if handler.status == "done":
+        return WorkflowInterrupted(
+            f"the cell was interrupted when the run of {name} had just ended.",
+            hint="`await _handler` gives its result."
+            if kernel.is_named(handler)
+            else None,
+            workflow=name,
+        )
+    steps = ", ".join(f"`{step}`" for step in going_on[:4]) or "no step"
+    more = f" and {len(going_on) - 4} more" if len(going_on) > 4 else ""
+    said = [
+        f"the cell was interrupted, so the run of {name} was cancelled after "
+        f"{seconds(handler.elapsed)}, in {steps}{more}."
+    ]
+    if place is not None and place.source():
+        said.append(f"{place.name()}: {place.source()}")
+    in_threads = [step for step in going_on if _is_in_thread(handler, step)]
+    if in_threads:
+        names = ", ".join(f"`{step}`" for step in in_threads[:4])
+        said.append(
+            f"{names} runs in a thread, which cannot be stopped: it goes on until it "
+            "returns, and nobody takes what it returns."
+        )
+    hint = "Run the cell again to start over."
+    if not handler.is_done():
+        said.append(f"{steps} swallows its cancellation and has not stopped yet.")
+        if kernel.is_named(handler):
+            hint = (
+                f"After {GRACE:.0f} seconds at most it is left to itself; then `await "
+                "_handler.resume()` goes on from there."
+            )
+    elif kernel.can_resume(handler):
+        hint = f"`await _handler.resume()` goes on from there. {hint}"
     return WorkflowInterrupted(
-        f"the cell was interrupted, so the run of {name_of(handler)} was cancelled "
-        f"after {seconds(handler.elapsed)}.",
-        hint="Run the cell again to start over.",
+        "\n".join(said),
+        hint=hint,
+        workflow=name,
+        step=going_on[0] if going_on else None,
     )
 
 
+def _is_in_thread(handler: WorkflowHandler, step: str) -> bool:
+    """Whether the body of a step is a plain function."""
+    function = inspect.unwrap(getattr(type(handler.workflow), step, None) or print)
+    return inspect.isfunction(function) and not inspect.iscoroutinefunction(function)
+
+
 class _Room:
-    """What one cell shows: a few panels, and a line for the runs beyond them."""
+    """What one cell shows: a few panels, or a table of many runs, or both.
+
+    Runs that begin together and are many share the table, all of them; those of a
+    loop have panels until there are too many.
+    """
 
     def __init__(self) -> None:
-        self.panels = 0
-        # Panels that were granted and are not in the page yet; the line comes last.
-        self.panels_due = 0
-        self._crowd: list[WorkflowHandler] = []
-        self._ended: Counter[str] = Counter()
-        self._display_id = f"sw-crowd-{next(_numbers)}"
-        self._painted_at = 0.0
-        self._painted = ""
+        self._panels: dict[WorkflowHandler, RunPanel] = {}
+        # Panels that are granted and not in the page yet; the table comes after them.
+        self._due: set[WorkflowHandler] = set()
+        self._crowd = Crowd()
 
-    def admit(self, handler: WorkflowHandler) -> RunPanel | None:
-        """Give the run a panel, or None where it joins the line of further runs."""
+    def admit(self, handler: WorkflowHandler) -> None:
+        """Take a run in that the cell awaits."""
         panel = panel_of(handler)
-        if panel.cells and panel.final is not None:
-            return panel
-        if self.panels < MOST_PANELS:
-            self.panels += 1
-            self.panels_due += 1
+        if handler in self._panels or (panel.cells and panel.final is not None):
+            self._panels[handler] = panel
+        elif len(self._panels) < MOST_PANELS and not len(self._crowd):
+            self._panels[handler] = panel
+            self._due.add(handler)
             panel.follow()
-            return panel
-        self._crowd.append(handler)
-        return None
+        else:
+            for early in list(self._due):
+                self._panels.pop(early).give_output_back()
+                self._crowd.add(early, name_of(early))
+            self._crowd.is_rest = bool(self._panels)
+            self._due.clear()
+            self._crowd.add(handler, name_of(handler))
+
+    def panel_of(self, handler: WorkflowHandler) -> RunPanel | None:
+        """The run's panel; None where it stands in the table."""
+        return self._panels.get(handler)
+
+    def note_shown(self, handler: WorkflowHandler) -> None:
+        """Note that a panel is in the page, or need not be."""
+        self._due.discard(handler)
 
     def paint(self, *, now: bool = False) -> None:
-        """Show the line of further runs, seldom enough not to flood the page."""
-        if not self._crowd and not self._ended:
-            return
-        if not now and self.panels_due > 0:
-            return
-        if not now and time.monotonic() - self._painted_at < PERIOD:
-            return
-        self._ended.update(h.status for h in self._crowd if h.is_done())
-        self._crowd = [h for h in self._crowd if not h.is_done()]
-        counts = self._ended + Counter(h.status for h in self._crowd)
-        words = " · ".join(f"{n} {state}" for state, n in counts.items())
-        text = f"and {counts.total()} more runs: {words}"
-        if text == self._painted:
-            return
-        pills = " ".join(
-            f'<span style="color:{STATE_COLOURS.get(state, "#6b7280")};'
-            'font-weight:600">'
-            f"{n} {escaped(state)}</span>"
-            for state, n in counts.items()
-        )
-        html = (
-            '<div style="font:13px/1.6 var(--jp-ui-font-family,system-ui,sans-serif);'
-            'color:var(--jp-ui-font-color1,inherit);padding:2px">'
-            f"and {counts.total()} more runs: {pills}</div>"
-        )
-        bundle = {"text/html": html, "text/plain": text}
-        show = kernel.show_again if self._painted else kernel.show
-        show(bundle, self._display_id)
-        self._painted, self._painted_at = text, time.monotonic()
+        """Bring the table up to date."""
+        if now or not self._due:
+            self._crowd.paint(now=now)
 
 
 def flush() -> None:
-    """Bring the lines of further runs up to date; called when a cell has ended."""
+    """Bring the tables of runs up to date; called when a cell has ended."""
     for room in _rooms.values():
         room.paint(now=True)
 
@@ -164,3 +261,5 @@ def _room_of(cell: str) -> _Room:
 
 
 _rooms: dict[str, _Room] = {}
+# Interrupted runs whose steps have not stopped yet.
+_left: set[asyncio.Future[Any]] = set()

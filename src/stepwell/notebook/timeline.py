@@ -7,13 +7,16 @@ by the run. The data is `view`'s; colours of statuses are `svg`'s.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from .escaping import escaped
+from .parts import Bar, StepView
 from .picture import text_width
 from .svg import DARK_PAGES, FONT, STATUS_LIGHT
-from .view import Bar, RunView, StepView
+from .view import RunView
 
 MOST_LANES = 8
+MOST_TIPS = 400
 LONGEST_NAME = 26
 _FILL = {
     "running": "#3b82f6",
@@ -25,8 +28,32 @@ _FILL = {
 _TICKS = (1, 2, 5)
 
 
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Where time lies in a drawing: 0 at pixel `left`, `whole` seconds at `right`."""
+
+    left: float
+    right: float
+    whole: float
+
+
+def axis_of(*views: RunView, width: float = 860.0) -> Axis:
+    """The axis on which these runs fit, beside the names and notes of their steps."""
+    steps = [step for view in views for step in view.steps.values()]
+    names = [text_width(_short(step.name), 12) for step in steps]
+    notes = [text_width(step_words(step), 11) for step in steps]
+    left = max(names, default=0) + 32
+    right = max(width - max(notes, default=0) - 18, left + 120)
+    return Axis(left, right, max([view.elapsed for view in views] + [0.001]))
+
+
 def timeline_svg(
-    view: RunView, *, prefix: str, width: float = 860.0, inline: bool = False
+    view: RunView,
+    *,
+    prefix: str,
+    width: float = 860.0,
+    inline: bool = False,
+    axis: Axis | None = None,
 ) -> str:
     """Draw the timeline of a run.
 
@@ -35,17 +62,16 @@ def timeline_svg(
         prefix: A class for this drawing, unique in the page.
         width: Width in pixels at full size; a narrower cell shrinks it.
         inline: As for `svg.draw_svg`.
+        axis: One that other runs share; made for this run when not given.
 
     Returns:
         One `<svg>` element.
     """
     steps = list(view.steps.values())
     names = [_short(step.name) for step in steps]
-    left = max([text_width(name, 12) for name in names], default=0) + 32
     notes = [step_words(step) for step in steps]
-    right = width - max([text_width(note, 11) for note in notes], default=0) - 18
-    right = max(right, left + 120)
-    whole = max(view.elapsed, 0.001)
+    axis = axis or axis_of(view, width=width)
+    left, right, whole = axis.left, axis.right, axis.whole
     scale = (right - left) / whole
     lanes_of = _lanes(view)
     rows: list[str] = []
@@ -74,15 +100,17 @@ def timeline_svg(
         f'text-anchor="middle">{words}</text>'
         for t, words in ticks(whole, int((right - left) / 80) or 1)
     ]
+    merged = list(_merged(lanes_of, view.elapsed, scale))
+    # So many bars are looked at together, not one by one.
+    tips = len(merged) <= MOST_TIPS
     bars = [
         f'<rect x="{left + start * scale:.1f}" '
         f'y="{tops[step][0] + lane * (tops[step][1] + 1):.1f}"'
         f' width="{max((end - start) * scale, 1.5):.1f}" height="{tops[step][1]}" '
         'rx="2" '
-        f'fill="{_FILL.get(status, "#9ca3af")}"><title>{escaped(tip)}</title></rect>'
-        for step, lane, start, end, status, tip in _merged(
-            lanes_of, view.elapsed, scale
-        )
+        f'fill="{_FILL.get(status, "#9ca3af")}"'
+        + (f"><title>{escaped(tip)}</title></rect>" if tips else "/>")
+        for step, lane, start, end, status, tip in merged
     ]
     height = y + 20
     return (
@@ -113,6 +141,8 @@ def step_words(step: StepView) -> str:
         parts.append(f"has {step.lacks}")
     if step.retries:
         parts.append(f"{step.retries} retried")
+    if step.kept and not step.calls:
+        parts.append("kept from the run before")
     if step.calls and not step.running:
         parts.append(seconds(step.seconds))
     return " · ".join(parts) or "not run"

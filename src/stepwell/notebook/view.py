@@ -1,21 +1,25 @@
 """A run as plain data, folded from its public stream of events.
 
-`RunView` counts calls, keeps the bars of the timeline and the last lines of the log,
-each within a bound. It knows nothing of Jupyter, clocks or tasks: `panel` feeds it,
-`timeline` and `markup` turn it into pictures and text.
+`RunView` counts calls, keeps the bars of the timeline, what steps said and the last
+lines of the log, each within a bound. It knows nothing of Jupyter, clocks or tasks:
+`panel` feeds it, `timeline` and `markup` turn it into pictures and text. What it
+consists of is in `parts`.
 """
 
 from __future__ import annotations
 
-import reprlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from stepwell import (
     CallRecord,
     Event,
     InputRequiredEvent,
+    Question,
+    StepOutput,
+    StepProgress,
     StepStateChanged,
     StopEvent,
     UnhandledEvent,
@@ -26,106 +30,25 @@ from stepwell import (
     WorkflowTimedOutEvent,
 )
 
+from .parts import (
+    Bar,
+    Entry,
+    Line,
+    Progress,
+    StateChange,
+    StepView,
+    TextStream,
+    plain_line,
+)
+
 LONGEST_LOG = 200
+LONGEST_OUTPUT = 500
 MOST_BARS = 1500
+MOST_TEXTS = 6
+MOST_PROGRESS = 50
+MOST_CHANGES = 2000
 OVER = frozenset({"done", "failed", "cancelled", "timed out", "stalled"})
 _ENDED = frozenset({"done", "failed", "cancelled", "retrying"})
-
-
-@dataclass(slots=True)
-class Bar:
-    """One attempt at one call of a step, in seconds since the run began."""
-
-    step: str
-    call_id: int
-    attempt: int
-    start: float
-    end: float | None = None
-    status: str = "running"
-    event: str = ""
-
-
-@dataclass(slots=True)
-class StepView:
-    """What one step did so far: calls by status, and their time."""
-
-    name: str
-    queued: int = 0
-    running: int = 0
-    done: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    retries: int = 0
-    lacks: str = ""
-    seconds: float = 0.0
-
-    @property
-    def calls(self) -> int:
-        """Calls that were started, whatever became of them."""
-        return self.running + self.done + self.failed + self.cancelled
-
-    @property
-    def status(self) -> str:
-        """The one word that colours the step."""
-        if self.failed:
-            return "failed"
-        if self.running:
-            return "running"
-        if self.lacks:
-            return "waiting"
-        if self.queued:
-            return "queued"
-        return "done" if self.done else "idle"
-
-
-@dataclass(slots=True)
-class Entry:
-    """One line of the log. An event is put into words only when the line is shown."""
-
-    at: float
-    kind: str
-    step: str
-    said: str | Event
-
-    @property
-    def text(self) -> str:
-        """The line's words, short, in plain text."""
-        if isinstance(self.said, Event):
-            self.said = event_words(self.said)
-        return self.said
-
-
-class _ShortRepr(reprlib.Repr):
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = 90
-        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 4
-        self.maxlevel = 3
-
-
-_words = _ShortRepr()
-
-
-def short_repr(value: object) -> str:
-    """A repr of at most a line, of any object, however large; never raises."""
-    try:
-        text = _words.repr(value)
-    except Exception as problem:
-        text = f"<{type(value).__name__}: repr raised {type(problem).__name__}>"
-    return (
-        " ".join(text.split())
-        if len(text) <= 300
-        else " ".join(text[:299].split()) + "…"
-    )
-
-
-def event_words(event: Event) -> str:
-    """An event on one line: its class and its fields, shortened."""
-    fields = ", ".join(
-        f"{key}={short_repr(value)}" for key, value in list(event.items())[:8]
-    )
-    text = f"{type(event).__name__}({fields})"
-    return text if len(text) <= 220 else text[:219] + "…"
 
 
 @dataclass(slots=True)
@@ -141,6 +64,16 @@ class RunView:
     bars: deque[Bar] = field(default_factory=lambda: deque(maxlen=MOST_BARS))
     log: deque[Entry] = field(default_factory=lambda: deque(maxlen=LONGEST_LOG))
     lines_made: int = 0
+    output: deque[Line] = field(default_factory=lambda: deque(maxlen=LONGEST_OUTPUT))
+    output_made: int = 0
+    texts: dict[tuple[int, str], TextStream] = field(default_factory=dict)
+    progress: dict[int, Progress] = field(default_factory=dict)
+    states: deque[StateChange] = field(
+        default_factory=lambda: deque(maxlen=MOST_CHANGES)
+    )
+    questions: list[Question] = field(default_factory=list)
+    amounts: dict[str, float] = field(default_factory=dict)
+    stale: bool = False
     changes: int = 0
     _status: dict[int, str] = field(default_factory=dict)
     _open: dict[int, Bar] = field(default_factory=dict)
@@ -172,15 +105,21 @@ class RunView:
         *,
         error: BaseException | None = None,
         result: str = "",
+        questions: Iterable[Question] = (),
+        amounts: dict[str, float] | None = None,
+        stale: bool = False,
     ) -> None:
-        """Take the run's state and clock from its handler.
+        """Take the run's state and clock from its handler, and what it asks people.
 
         Once the state is a final one, calls that were still open are closed as
         cancelled: the run no longer waits for them.
         """
-        if state != self.state or self.over:
+        asked = [] if state in OVER else list(questions)
+        if state != self.state or self.over or asked != self.questions:
             self.changes += 1
         self.state, self.elapsed, self.error = state, elapsed, error
+        self.questions, self.stale = asked, stale
+        self.amounts = amounts or {}
         self.result = result or self.result
         if not self.over:
             return
@@ -197,11 +136,15 @@ class RunView:
             else:
                 self._close(call_id, "cancelled", elapsed)
 
-    def apply(self, event: Event) -> None:
-        """Take one event of the stream, internal ones included."""
+    def apply(self, event: Event, call_id: int = 0) -> None:
+        """Take one event of the stream, internal ones included, of one call or none."""
         self.changes += 1
         if isinstance(event, StepStateChanged):
             self._step_changed(event)
+        elif isinstance(event, StepOutput):
+            self.say(event.name, event.call_id, event.source, event.text, event.at)
+        elif isinstance(event, StepProgress):
+            self._progressed(event)
         elif isinstance(event, UnhandledEvent):
             self._note("warning", "", f"no step takes {event.event_type}")
         elif isinstance(event, WorkflowIdleEvent):
@@ -216,9 +159,66 @@ class RunView:
         elif isinstance(event, StopEvent):
             self._note("stop", "", event)
         elif isinstance(event, InputRequiredEvent):
-            self._note("waiting", "", event)
+            self._note("waiting", self._step_of(call_id), event)
+        elif isinstance(delta := event.get("delta"), str):
+            self._written(event, call_id, delta)
         else:
-            self._note("event", "", event)
+            self._note("event", self._step_of(call_id), event)
+
+    def say(self, step: str, call_id: int, source: str, text: str, at: float) -> None:
+        """Take what a step printed or logged; a line may come in pieces."""
+        ended = source not in ("stdout", "stderr") or text.endswith("\n")
+        lines = text.removesuffix("\n").split("\n")
+        for number, each in enumerate(lines):
+            last = self._open_line(call_id, source) if number == 0 else None
+            if last is None:
+                last = Line(at, call_id, step, source, "")
+                self.output.append(last)
+                self.output_made += 1
+            last.text = plain_line(last.text + each)
+            last.open = not ended and number == len(lines) - 1
+        self.changes += 1
+
+    def _open_line(self, call_id: int, source: str) -> Line | None:
+        for line in list(self.output)[-20:]:
+            if line.open and line.call_id == call_id and line.source == source:
+                return line
+        return None
+
+    def change_state(self, at: float, call_id: int, values: dict[str, Any]) -> None:
+        """Note keys of the run's state that were set; those with `None` are gone."""
+        for key, value in values.items():
+            shown = "" if value is None else value
+            self.states.append(StateChange(at, call_id, key, shown))
+
+    def keep(self, steps: Iterable[str]) -> None:
+        """Note the calls of an earlier run that this one goes on from."""
+        for name in steps:
+            self.steps.setdefault(name, StepView(name)).kept += 1
+
+    def _step_of(self, call_id: int) -> str:
+        bar = self._open.get(call_id)
+        return bar.step if bar is not None else ""
+
+    def _written(self, event: Event, call_id: int, delta: str) -> None:
+        """A piece of a text: they are put together, and not a line of the log each."""
+        key = (call_id, type(event).__name__)
+        stream = self.texts.get(key)
+        if stream is None:
+            stream = self.texts[key] = TextStream(
+                call_id, self._step_of(call_id), key[1]
+            )
+            if len(self.texts) > MOST_TEXTS:
+                del self.texts[next(iter(self.texts))]
+        stream.add(delta)
+
+    def _progressed(self, event: StepProgress) -> None:
+        self.progress[event.call_id] = Progress(
+            event.name, event.done, event.total, event.text
+        )
+        if len(self.progress) > MOST_PROGRESS:
+            over = [key for key, each in self.progress.items() if each.over]
+            del self.progress[over[0] if over else next(iter(self.progress))]
 
     def take_calls(self, calls: Iterable[CallRecord]) -> None:
         """Take the calls that a run recorded, all at once, instead of its stream."""
@@ -265,6 +265,8 @@ class RunView:
                 step.running += 1
                 self._begin(event, step)
             self._close(call_id, status, event.at)
+            if status == "done" and event.worker_id.isdigit():
+                step.workers[int(event.worker_id)] += 1
             self._say_end(event, step)
         elif status in ("done", "failed", "cancelled"):
             # Its beginning was no longer kept when this reader came.
@@ -291,6 +293,8 @@ class RunView:
         setattr(step, status, getattr(step, status) + 1)
         self._status.pop(call_id)
         self._open.pop(call_id)
+        if call_id in self.progress:
+            self.progress[call_id].over = True
 
     def _say_end(self, event: StepStateChanged, step: StepView) -> None:
         if event.status == "done":

@@ -1,0 +1,193 @@
+"""What the view of a run consists of: bars, steps, lines, streams of text.
+
+Plain data, each kind within a bound of its own. How the stream of a run is folded
+into it is in `view`.
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections import Counter
+from dataclasses import dataclass, field
+
+from stepwell import Event
+
+# Of one stream of text, and of one line that a step said, so many letters are kept.
+LONGEST_TEXT = 12_000
+LONGEST_LINE = 2_000
+# Colours and cursor movements of terminals.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
+
+
+@dataclass(slots=True)
+class Bar:
+    """One attempt at one call of a step, in seconds since the run began."""
+
+    step: str
+    call_id: int
+    attempt: int
+    start: float
+    end: float | None = None
+    status: str = "running"
+    event: str = ""
+
+
+@dataclass(slots=True)
+class StepView:
+    """What one step did so far: calls by status, and their time.
+
+    `kept` counts calls of an earlier run that this one goes on from; `workers`, the
+    calls that each worker has ended.
+    """
+
+    name: str
+    queued: int = 0
+    running: int = 0
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    retries: int = 0
+    kept: int = 0
+    lacks: str = ""
+    seconds: float = 0.0
+    workers: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def calls(self) -> int:
+        """Calls that were started, whatever became of them."""
+        return self.running + self.done + self.failed + self.cancelled
+
+    @property
+    def status(self) -> str:
+        """The one word that colours the step."""
+        if self.failed:
+            return "failed"
+        if self.running:
+            return "running"
+        if self.lacks:
+            return "waiting"
+        if self.queued:
+            return "queued"
+        return "done" if self.done or self.kept else "idle"
+
+
+@dataclass(slots=True)
+class StateChange:
+    """A key of the run's state that got another value, shown as a short repr.
+
+    `value` is empty where the key is gone; `call_id` is the call that changed it.
+    """
+
+    at: float
+    call_id: int
+    key: str
+    value: str
+
+
+@dataclass(slots=True)
+class Line:
+    """A line that a step printed, logged, or said through `ctx.log`."""
+
+    at: float
+    call_id: int
+    step: str
+    source: str
+    text: str
+    open: bool = False
+
+
+@dataclass(slots=True)
+class TextStream:
+    """A text that comes piece by piece, as a language model writes it.
+
+    `pieces` counts what has come; of a long text the end is kept.
+    """
+
+    call_id: int
+    step: str
+    kind: str
+    text: str = ""
+    pieces: int = 0
+
+    def add(self, delta: str) -> None:
+        """Take one more piece."""
+        self.text += delta
+        self.pieces += 1
+        if len(self.text) > 2 * LONGEST_TEXT:
+            self.text = self.text[-LONGEST_TEXT:]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one call of a step has come."""
+
+    step: str
+    done: float
+    total: float | None
+    text: str
+    over: bool = False
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; None where nobody knows the whole."""
+        if not self.total or self.total != self.total:
+            return None
+        return min(max(self.done / self.total, 0.0), 1.0)
+
+
+def plain_line(text: str) -> str:
+    """A printed line as it would stand in a terminal in the end, without colours."""
+    # What a carriage return was written over is gone.
+    text = _ESCAPES.sub("", text).rstrip("\r").rsplit("\r", 1)[-1]
+    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One line of the log. An event is put into words only when the line is shown."""
+
+    at: float
+    kind: str
+    step: str
+    said: str | Event
+
+    @property
+    def text(self) -> str:
+        """The line's words, short, in plain text."""
+        if isinstance(self.said, Event):
+            self.said = event_words(self.said)
+        return self.said
+
+
+class _ShortRepr(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 90
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 4
+        self.maxlevel = 3
+
+
+_words = _ShortRepr()
+
+
+def short_repr(value: object) -> str:
+    """A repr of at most a line, of any object, however large; never raises."""
+    try:
+        text = _words.repr(value)
+    except Exception as problem:
+        text = f"<{type(value).__name__}: repr raised {type(problem).__name__}>"
+    return (
+        " ".join(text.split())
+        if len(text) <= 300
+        else " ".join(text[:299].split()) + "…"
+    )
+
+
+def event_words(event: Event) -> str:
+    """An event on one line: its class and its fields, shortened."""
+    fields = ", ".join(
+        f"{key}={short_repr(value)}" for key, value in list(event.items())[:8]
+    )
+    text = f"{type(event).__name__}({fields})"
+    return text if len(text) <= 220 else text[:219] + "…"
