@@ -27,6 +27,8 @@ sys.path.insert(0, str(ROOT / ".ci"))
 
 import environment  # noqa: E402
 
+from browser import kernels  # noqa: E402
+
 TORCH = "torch==2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
@@ -61,6 +63,8 @@ def main() -> None:
         left_out.append("browser, notebooks and benchmark, left out by --quick")
     elif not find_chromium():
         left_out.append(f"the browser tests: {how_to_get_chromium()}")
+    elif not install_kernels():
+        left_out.append("the tests on older kernels, which could not be installed")
 
     began = time.monotonic()
     seconds = {}
@@ -185,6 +189,25 @@ def how_to_get_chromium() -> str:
     if sys.platform == "darwin":
         return "no `chromium` on the PATH (brew install --cask chromium)"
     return "no `chromium` on the PATH (sudo apt-get install chromium)"
+
+
+# ------------------------------------------------------------------ kernels
+
+
+def install_kernels() -> bool:
+    """Install the older kernels that the browser tests run notebooks on as well.
+
+    In CI a missing kernel is a failure, as a missing browser is.
+    """
+    for version in kernels.missing():
+        environment.say("ipykernel", f"{version}, beside the newest")
+        try:
+            environment.pip(*kernels.arguments_for(version))
+        except environment.SetupError as error:
+            if os.environ.get("CI"):
+                sys.exit(f"The tests on ipykernel {version} cannot run: {error}")
+            return False
+    return True
 
 
 if __name__ == "__main__":
