@@ -27,13 +27,13 @@ from .dot import dot_text, placed_dot
 from .drawn import DrawnBytes, DrawnText
 from .errors import DrawingError
 from .escaping import escaped
-from .figure import figure_html
+from .figure import figure_html, image_html, window_html
 from .folding import folded
 from .layout import Layout, lies_across
 from .mermaid import mermaid_text
 from .picture import Picture, picture_of
 from .ranking import rank_numbers
-from .svg import Mark, as_image, draw_svg
+from .svg import Mark, draw_svg
 
 FORMATS = ("svg", "png", "dot", "mermaid", "html")
 SUFFIXES = {
@@ -110,9 +110,14 @@ class Diagram:
         )
 
     def image(self, *, marks: Mapping[str, Mark] | None = None) -> str:
-        """Draw it as an `<img>` with the SVG inside."""
-        alt = f"Graph of the workflow {self.picture.name}: {self.picture.facts()}"
-        return as_image(self.svg(marks=marks), alt=alt, width=self.layout.width)
+        """Draw it as an `<img>` with the SVG inside, and titles over its boxes."""
+        svg = self.svg(marks=marks)
+        return image_html(self.picture, self.layout, svg, prefix=self._prefix)
+
+    def live(self, *, prefix: str) -> str:
+        """Draw it as part of the page, to be coloured by rules for its class."""
+        svg = self.svg(inline=True, prefix=prefix, live=True)
+        return window_html(self.layout, svg)
 
     def html(self, *, marks: Mapping[str, Mark] | None = None) -> str:
         """The image, what its boxes say, one line of facts, and the warnings."""

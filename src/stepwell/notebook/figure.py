@@ -24,6 +24,17 @@ _LINE = "\n"
 
 
 def figure_html(picture: Picture, layout: Layout, svg: str, *, prefix: str) -> str:
+    """Put a drawing on a page, and a line of facts below it; see `image_html`."""
+    image = image_html(picture, layout, svg, prefix=prefix)
+    name = f"{prefix}-said"
+    rules = "".join(
+        f"{page} .{name} .warning{{color:#fbbf24!important}}" for page in DARK_PAGES
+    )
+    style = f"<style>{rules}</style>" if picture.warnings else ""
+    return f'<div class="{name}">{style}{image}{_facts(picture)}</div>'
+
+
+def image_html(picture: Picture, layout: Layout, svg: str, *, prefix: str) -> str:
     """Put a drawing on a page.
 
     Args:
@@ -42,27 +53,39 @@ def figure_html(picture: Picture, layout: Layout, svg: str, *, prefix: str) -> s
         f'min-width:{least}px">'
         f'<img src="{as_data_uri(svg)}" alt="{alt}" '
         f'style="width:100%;max-width:{layout.width:.0f}px;height:auto;display:block"/>'
-        f"{_titles(picture, layout)}</div></div>{_facts(picture)}</div>"
+        f"{_titles(picture, layout)}</div></div></div>"
+    )
+
+
+def window_html(layout: Layout, drawing: str) -> str:
+    """A drawing that is part of the page; where it is large, in a scrolling window."""
+    least = round(layout.width * SMALLEST)
+    height = f"max-height:{WINDOW}px;" if layout.height > TALLEST else ""
+    return (
+        f'<div style="overflow:auto;{height}"><div style="min-width:{least}px">'
+        f"{drawing}</div></div>"
     )
 
 
 def _style(name: str, *, tall: bool) -> str:
-    """Rules that improve the figure where a page lets them through.
-
-    An SVG in an `<img>` does not see the page's theme, only the colour scheme of its
-    element, so the theme is handed on by that.
-    """
-    rules = [
-        f".{name} span[title]{{cursor:help}}",
-        f'[data-jp-theme-light="true"] .{name} img{{color-scheme:light}}',
-        f".vscode-light .{name} img{{color-scheme:light}}",
-    ]
-    for page in DARK_PAGES:
-        rules.append(f"{page} .{name} img{{color-scheme:dark}}")
-        rules.append(f"{page} .{name} .warning{{color:#fbbf24!important}}")
+    """Rules that improve the figure where a page lets them through."""
+    rules = [f".{name} span[title]{{cursor:help}}", theme_rules(name)]
     if tall:
         rules.append(f"@media screen{{.{name}-window{{max-height:{WINDOW}px}}}}")
     return f"<style>{''.join(rules)}</style>"
+
+
+def theme_rules(name: str) -> str:
+    """Rules by which the images below elements of a class follow the page's theme.
+
+    An SVG in an `<img>` does not see the theme, only the colour scheme of its element.
+    """
+    rules = [
+        f'[data-jp-theme-light="true"] .{name} img{{color-scheme:light}}',
+        f".vscode-light .{name} img{{color-scheme:light}}",
+    ]
+    rules += [f"{page} .{name} img{{color-scheme:dark}}" for page in DARK_PAGES]
+    return "".join(rules)
 
 
 def _titles(picture: Picture, layout: Layout) -> str:

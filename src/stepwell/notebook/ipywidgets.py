@@ -54,6 +54,11 @@ class _Panel(ipywidgets.VBox):  # type: ignore[misc, unused-ignore]
         return str(self.said)
 
 
+# Panels of runs that are over, the last ones.
+_ended: list[_Panel] = []
+_MOST_ENDED = 20
+
+
 class WidgetFace:
     """A run's live panel: header with a stop button, forms, graph, timeline, logs.
 
@@ -172,9 +177,19 @@ class WidgetFace:
                 self._forms[question] = box
         self._asking.children = [form.widget for form in self._forms.values()]
 
-    def close(self) -> None:
-        """Give the widgets back to the page and the kernel."""
-        _close(self.widget)
+    def close(self, html: str) -> None:
+        """Show how the run ended, and give most widgets back to page and kernel.
+
+        One that shows the end is kept, for the last runs: a page that was opened again
+        meanwhile is reached by its widgets alone.
+        """
+        left = self.widget.children
+        self.widget.children = [_Text(html)]
+        for widget in left:
+            _close(widget)
+        _ended.append(self.widget)
+        if len(_ended) > _MOST_ENDED:
+            _close(_ended.pop(0))
 
     def _pressed(self, _: Any) -> None:
         # On some kernels this is another thread: only the loop may touch the run.

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from .diagram import Diagram
 from .escaping import escaped
+from .figure import theme_rules
 from .parts import Entry
 from .story import (
     CODE,
@@ -165,7 +166,7 @@ def style_rules(view: RunView, diagram: Diagram, prefix: str) -> str:
 
 def graph_html(diagram: Diagram, prefix: str) -> str:
     """The graph as part of the page, ready for `style_rules`."""
-    return f"<div>{diagram.svg(inline=True, prefix=prefix, live=True)}</div>"
+    return diagram.live(prefix=prefix)
 
 
 def timeline_html(view: RunView, diagram: Diagram, prefix: str) -> str:
@@ -298,7 +299,8 @@ def whole_html(
     else:
         body = f'<div style="margin:6px 0">{graph}</div>{story}'
     return (
-        f'<div style="{TEXT};max-width:1000px;padding:4px 2px">'
+        f'<div class="{prefix}-whole" style="{TEXT};max-width:1000px;padding:4px 2px">'
+        f"<style>{theme_rules(f'{prefix}-whole')}</style>"
         f"{header_html(view)}{body}</div>"
     )
 

@@ -47,8 +47,8 @@ class Face(Protocol):
         """Bring the display up to date."""
         ...
 
-    def close(self) -> None:
-        """Let go of what the display holds."""
+    def close(self, html: str) -> None:
+        """Show how the run ended, and let go of what the display holds."""
         ...
 
 
@@ -74,8 +74,8 @@ class UpdatingFace:
             self._changes = view.changes
             kernel.show_again(self.bundle(view), self._display_id)
 
-    def close(self) -> None:
-        """Nothing is held."""
+    def close(self, html: str) -> None:
+        """Nothing is held, and the end was shown as everything before."""
 
 
 class RunPanel:
@@ -291,9 +291,9 @@ class RunPanel:
             self.view, self.diagram, self.prefix, brief=True
         )
         for display_id, face in self._faces.items():
-            brief = display_id in self._brief
-            kernel.show_again(self.final_brief if brief else self.final, display_id)
-            face.close()
+            bundle = self.final_brief if display_id in self._brief else self.final
+            face.close(bundle["text/html"])
+            kernel.show_again(bundle, display_id)
         self._faces.clear()
         self._handler = None
         self.view.error = None
@@ -347,6 +347,9 @@ def show_handler(handler: WorkflowHandler) -> None:
     if not kernel.is_headless() and chosen.panel == "live":
         panel.show_live(kernel.current_cell())
         return
+    cell = kernel.current_cell()
+    if cell in panel.cells:
+        return  # awaited in the same cell, and so shown there
     bundle = panel.final
     if bundle is None:
         now = RunView.of_steps(panel.view.name, panel.diagram.steps_in_order())
