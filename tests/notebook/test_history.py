@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell import CallRecord
+from stepwell import CallRecord, Event, StartEvent, StopEvent, Workflow, step
 from stepwell.notebook.chronicle import chronicle_html, replay_data
 from stepwell.notebook.history import MOST_MOMENTS, MOST_ROWS, History, amount_words
 from stepwell.notebook.replay import json_for_script
@@ -328,3 +328,32 @@ def test_every_row_of_the_data_is_a_row_of_the_table():
     )
     assert [str(row[0]) for row in data["rows"]] == numbers
     assert len(data["columns"]) == len(heads(history))
+
+
+async def test_a_step_that_takes_a_list_was_caused_by_those_who_sent_its_items():
+    class Part(Event):
+        n: int
+
+    class Found(Event):
+        n: int
+
+    class Flow(Workflow):
+        @step
+        async def split(self, ev: StartEvent) -> list[Part]:
+            return [Part(n=n) for n in range(5)]
+
+        @step
+        async def search(self, ev: Part) -> Found | None:
+            return Found(n=ev.n) if ev.n else None
+
+        @step
+        async def rank(self, ev: list[Found]) -> StopEvent:
+            return StopEvent(result=len(ev))
+
+    handler = Flow().run()
+    assert await handler == 4
+    history = History("Flow", handler.record)
+    *_, rank = history.calls
+    assert history.causes[rank.call_id] == (3, 4, 5, 6)
+    assert history.cause(rank) == "#3, #4, #5 and 1 more search"
+    assert history.cause(history.calls[1]) == "#1 split"

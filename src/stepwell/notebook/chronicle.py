@@ -121,7 +121,7 @@ def replay_data(history: History, diagram: Diagram | None) -> dict[str, Any]:
                 _rounded(call.started),
                 _rounded(call.ended),
                 call.status,
-                call.caused_by,
+                list(history.causes.get(call.call_id, ())),
             ]
             for call in history.rows
         ],

@@ -19,6 +19,8 @@ MOST_ROWS = 1_000
 MOST_MOMENTS = 2_000
 MOST_CHANGES = 2_000
 MOST_AMOUNTS = 6
+# How many calls are named where many have sent the events of one.
+MOST_NAMED = 3
 # The order in which they are read; whatever else was counted comes after them.
 _KNOWN_AMOUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "cost")
 ENDS = ("done", "failed", "cancelled", "retrying")
@@ -54,6 +56,39 @@ class Moment(NamedTuple):
     at: float
     call: CallRecord
     kind: str
+
+
+def causes_of(calls: Iterable[CallRecord]) -> dict[int, tuple[int, ...]]:
+    """The calls that each call has its events from, by its number.
+
+    The record names one: for a step that takes a list, the call that returned the list
+    whose items were worked on. Who sent the events themselves is worked out: the calls
+    which that led to, and which gave such events before.
+    """
+    by_number = {call.call_id: call for call in calls}
+    children: dict[int | None, list[CallRecord]] = {}
+    for call in by_number.values():
+        children.setdefault(call.caused_by, []).append(call)
+    found: dict[int, tuple[int, ...]] = {}
+    for call in by_number.values():
+        source = call.caused_by
+        known = () if source is None else (source,)
+        senders: list[int] = []
+        if call.input.startswith("list[") and call.started is not None:
+            kinds = set(call.input[5:-1].split(" | "))
+            way = [by_number[source]] if source in by_number else []
+            way = way or list(children.get(source, ()))
+            seen = {call.call_id}
+            while way:
+                here = way.pop()
+                if here.call_id in seen or (here.started or 0.0) > call.started:
+                    continue
+                seen.add(here.call_id)
+                if not kinds.isdisjoint(here.outputs):
+                    senders.append(here.call_id)
+                way += children.get(here.call_id, ())
+        found[call.call_id] = tuple(sorted(senders)) or known
+    return found
 
 
 class History:
@@ -94,6 +129,7 @@ class History:
         cut = max(0, len(moments) - MOST_MOMENTS)
         self.before, self.moments = moments[:cut], moments[cut:]
         self._step_of = {call.call_id: call.step for call in self.calls}
+        self.causes = causes_of(self.calls)
         amounts = {name for call in self.calls for name in amounts_of(call)}
         known = [name for name in _KNOWN_AMOUNTS if name in amounts]
         names = known + sorted(amounts - set(known))
@@ -122,10 +158,16 @@ class History:
         return total(self.calls, amount)
 
     def cause(self, call: CallRecord) -> str:
-        """Who sent the event of a call; empty for what came from outside."""
-        if call.caused_by is None:
+        """Who sent the events of a call; empty for what came from outside."""
+        causes = self.causes.get(call.call_id, ())
+        if not causes:
             return ""
-        return f"#{call.caused_by} {self._step_of.get(call.caused_by, '')}".rstrip()
+        numbers = ", ".join(f"#{number}" for number in causes[:MOST_NAMED])
+        more = (
+            f" and {len(causes) - MOST_NAMED} more" if len(causes) > MOST_NAMED else ""
+        )
+        steps = dict.fromkeys(self._step_of.get(number, "") for number in causes)
+        return f"{numbers}{more} {', '.join(steps)}".rstrip()
 
     def counts_before(self) -> list[list[int]]:
         """By step, as `ENDS` and running, what was counted before the first moment."""

@@ -314,7 +314,7 @@
   };
   rows.forEach((row, i) => {
     into(byId, row[0], i);
-    if (row[6] !== null) into(caused, row[6], row[0]);
+    for (const from of row[6]) into(caused, from, row[0]);
   });
   const chain = find(".sw-chain");
   const NAMED = 6;
@@ -337,12 +337,16 @@
     const [id, step, , start, end, , from] = rows[i];
     bodies[i].classList.add("sw-picked");
     mark(id, "sw-picked");
+    // Those that sent its events, those that sent theirs, and so on.
     const causes = [], effects = [], seen = new Set([id]);
-    for (let at = from; at !== null && !seen.has(at);) {
-      seen.add(at);
-      causes.push(at);
-      mark(at, "sw-causes");
-      at = byId.has(at) ? rows[byId.get(at)[0]][6] : null;
+    for (let level = from; level.length;) {
+      const fresh = [...new Set(level)].filter((at) => !seen.has(at));
+      for (const at of fresh) {
+        seen.add(at);
+        mark(at, "sw-causes");
+      }
+      if (fresh.length) causes.push(fresh);
+      level = fresh.flatMap((at) => byId.has(at) ? rows[byId.get(at)[0]][6] : []);
     }
     const next = [id];
     while (next.length) {
@@ -363,7 +367,7 @@
     chain.append(
       make("b", "", `#${id} ${steps[step][0]}`),
       make("span", "sw-pale", causes.length ? " was caused by " : " began with an event from outside"),
-      make("span", "", causes.slice(0, NAMED).map(named).join(" ← ")
+      make("span", "", causes.slice(0, NAMED).map(list).join(" ← ")
         + (causes.length > NAMED ? " ← …" : "")),
       make("span", "sw-pale", effects.length ? ", and caused " : ", and caused no call"),
       make("span", "", list(effects)));
