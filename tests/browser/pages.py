@@ -26,6 +26,15 @@ IS_READY = """() => {
         && session.session.kernel.status === 'idle'
         && window.jupyterapp.commands.isEnabled('notebook:run-cell');
 }"""
+# Under load a page may wait for a kernel that has answered it already: its first request
+# is lost when the connection is made twice.
+ANSWERS = """milliseconds => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    const kernel = panel.sessionContext.session.kernel;
+    const late = new Promise(done => setTimeout(() => done(false), milliseconds));
+    const asked = kernel.requestExecute({code: '', silent: true}).done;
+    return Promise.race([asked.then(() => true, () => false), late]);
+}"""
 IS_IDLE = """() => {
     const panel = window.jupyterapp.shell.currentWidget;
     const cells = panel.content.model.sharedModel.cells;
@@ -250,6 +259,10 @@ class Notebook:
     def wait_for_kernel(self) -> None:
         """Wait until the kernel answers, and tell the page about subshells."""
         self.page.wait_for_function(IS_READY, timeout=PATIENCE)
+        if not self.page.evaluate(ANSWERS, PATIENCE / 3):
+            self.page.reload()
+            self.page.wait_for_function(IS_READY, timeout=PATIENCE)
+            assert self.page.evaluate(ANSWERS, PATIENCE), "the kernel does not answer"
         if not self._subshells:
             self.page.evaluate(
                 "() => { window.jupyterapp.shell.currentWidget.sessionContext"
