@@ -200,15 +200,19 @@ ITEMS, OUTS, HALVES, LEFTS, RIGHTS, DOUBLES = (
 )
 
 
-def listing(tasks: list[Task], num_workers: int, journal=None) -> Workflow:
+def listing(
+    tasks: list[Task], num_workers: int, journal=None, executor=None
+) -> Workflow:
     """A workflow whose lists and items do what the tasks say.
 
     Args:
         tasks: One for each item of the outermost list.
         num_workers: Of the steps that take items.
         journal: Keeps the facts.
+        executor: Performs the calls.
     """
-    flow = _listing_class(num_workers)(timeout=None, journal=journal)
+    options = {"timeout": None, "journal": journal, "executor": executor}
+    flow = _listing_class(num_workers)(**options)
     flow.tasks = Task("split", (0, 0), tasks)
     flow.worked, flow.gathered, flow.tried = [], [], set()
     return flow

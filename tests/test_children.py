@@ -745,3 +745,24 @@ async def test_a_run_saved_while_its_child_waits_asks_again_when_it_goes_on(chil
             await handler.cancel_run()
     again = flow.run(ctx=Context.from_dict(flow, saved))
     assert await answering(again) == "yes"
+
+
+async def test_a_run_knows_the_step_that_began_it_until_its_end():
+    class Inner(Workflow):
+        @step
+        async def inner(self, ctx: Context, ev: StartEvent) -> StopEvent:
+            parents.append((ctx.parent.run_id, ctx.parent.call_id))
+            contexts.append(ctx)
+            return StopEvent()
+
+    class Outer(Workflow):
+        @step
+        async def outer(self, ctx: Context, ev: StartEvent) -> StopEvent:
+            await ctx.run(Inner())
+            await Inner().run()
+            return StopEvent(result=(ctx.run_id, ctx.call_id, ctx.parent))
+
+    parents, contexts = [], []
+    run_id, call_id, parent = await Outer().run()
+    assert parents == [(run_id, call_id)] * 2
+    assert [parent, *(ctx.parent for ctx in contexts)] == [None] * 3

@@ -1,9 +1,11 @@
 """What must hold for all lists, whatever becomes of their items and in what order."""
 
 import asyncio
+import json
 from collections import Counter
 from typing import Annotated
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from stepwell import (
     Collect,
     Context,
     Event,
+    LocalExecutor,
     MemoryJournal,
     StartEvent,
     StopEvent,
@@ -204,3 +207,64 @@ def test_take_gives_the_first_that_came_and_once(delays, n, num_workers, cancel)
     if cancel and len(done) > n:
         # Only what came in the same instant, before it could be stopped.
         assert {sum(delays[: i + 1]) for i in done[n:]}
+
+
+# -- a failure, and going on with it by hand -----------------------------------------
+
+
+class Broken(BaseException):
+    """What no step recovers from."""
+
+
+class Breaks(LocalExecutor):
+    """Performs calls, and lets one fail: before its body, or when that is done."""
+
+    def __init__(self):
+        self.left, self.after = -1, False
+
+    def perform(self, call, instance, arguments):
+        self.left -= 1
+        body = super().perform(call, instance, arguments)
+        return body if self.left != -1 else self.broken(body)
+
+    async def broken(self, body):
+        if self.after:
+            await body
+        else:
+            body.close()
+        raise Broken
+
+
+def resumed_by_hand(flow, handler):
+    return handler.resume()
+
+
+def restored_from_disk(flow, handler):
+    data = json.loads(json.dumps(handler.ctx.to_dict(resumable=True)))
+    return flow.run(ctx=Context.from_dict(flow, data))
+
+
+@pytest.mark.parametrize("go_on", [resumed_by_hand, restored_from_disk])
+@settings(max_examples=150, deadline=None)
+@given(tasks, workers, st.lists(st.tuples(st.integers(0, 40), st.booleans())))
+def test_a_run_that_failed_and_was_resumed_gathers_the_same(
+    go_on, tasks, num_workers, breaks
+):
+    # What a call has sent before it failed, it sends again.
+    for _, inner in lists(tasks):
+        for task in inner:
+            task.does = "twice" if task.does == "sent" else task.does
+
+    async def main():
+        flow = listing(tasks, num_workers, executor=(executor := Breaks()))
+        handler = flow.run()
+        for executor.left, executor.after in breaks:
+            try:
+                return await handler
+            except Broken:
+                assert handler.is_resumable
+                handler = go_on(flow, handler)
+        executor.left = -1
+        return await handler
+
+    assert VirtualClock().run(main()) == gathered(tasks)

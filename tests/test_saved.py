@@ -198,7 +198,7 @@ def changed(data, path, value):
     return data
 
 
-OPTIONAL = {"store_type", "state_type", "state_module", "state_data"}
+OPTIONAL = {"store_type", "state_type", "state_module", "state_data", "asking"}
 
 
 def test_a_context_that_lacks_any_key_is_refused():

@@ -68,14 +68,55 @@ async def test_a_run_that_waits_for_a_person_goes_on_with_the_answer():
     assert await handler == ["me", 1]
 
 
-async def test_an_open_question_stays_open():
+async def test_an_open_question_stays_open_and_is_shown_again():
     handler = TwoSteps().run()
     await idle(handler)
     handler = going_on(TwoSteps(), await left_by(handler))
-    assert await idle(handler) == []
+    assert [question.event.text for question in handler.questions] == ["who?"]
+    assert await idle(handler) == ["who?"]
     assert handler.status == "waiting"
     handler.send_event(Answer(text="me"))
     assert await handler == ["me", 1]
+
+
+async def test_a_context_that_only_counts_its_questions_goes_on():
+    handler = TwoSteps().run()
+    await idle(handler)
+    data = await left_by(handler)
+    del data["questions"]["asking"]  # as it was saved before questions were
+    handler = going_on(TwoSteps(), data)
+    assert handler.questions == []
+    await idle(handler)
+    handler.send_event(Answer(text="me"))
+    assert await handler == ["me", 1]
+
+
+async def test_questions_that_are_open_are_asked_again_in_their_order():
+    class Two(Workflow):
+        @step
+        async def ask(self, ev: StartEvent) -> list[Question]:
+            return [Question(text="one"), Question(text="two")]
+
+        @step
+        async def take(self, ctx: Context, ev: Answer) -> StopEvent | None:
+            found = ctx.collect_events(ev, [Answer] * 2)
+            return found and StopEvent(result=[event.text for event in found])
+
+    handler = Two().run()
+    await idle(handler)
+    data = await left_by(handler)
+    flow = Two()
+    handler = going_on(flow, await left_by(going_on(flow, data)))
+    assert [question.prompt for question in handler.questions] == [
+        "Question(text='one')",
+        "Question(text='two')",
+    ]
+    assert [question.step for question in handler.questions] == ["ask", "ask"]
+    handler.send_event(Answer(text="1"))
+    await idle(handler)
+    assert [question.event.text for question in handler.questions] == ["two"]
+    handler.send_event(Answer(text="2"))
+    assert await handler == ["1", "2"]
 
 
 async def test_steps_see_what_was_set_while_a_person_was_waited_for():

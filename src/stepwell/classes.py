@@ -161,7 +161,11 @@ def renewed(workflow: T) -> T:
     if kind.newest is kind:
         return workflow
     made: T = object.__new__(kind.newest)
-    vars(made).update(vars(workflow))
+    state: Any = object.__getstate__(workflow)
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    vars(made).update(attributes or {})
+    for name, value in (slots or {}).items():
+        setattr(made, name, value)
     return made
 
 

@@ -135,7 +135,11 @@ class Context(Generic[S]):
         return cls(workflow, data, serializer)
 
     def to_dict(
-        self, serializer: BaseSerializer | None = None, *, include_state: bool = True
+        self,
+        serializer: BaseSerializer | None = None,
+        *,
+        include_state: bool = True,
+        resumable: bool = False,
     ) -> dict[str, Any]:
         """The state, and what the run has left to do, as data that JSON can hold.
 
@@ -145,15 +149,17 @@ class Context(Generic[S]):
         Args:
             serializer: Turns values into text; by default the context's own.
             include_state: Whether to save the state as well.
+            resumable: Save a run that failed or ran out of time as still going on, for
+                `workflow.run(ctx=Context.from_dict(workflow, data))` to resume.
 
         Raises:
             ContextSerdeError: A value cannot be saved; the message names the key, or
                 the step and the event. Also a ValueError.
         """
         home = self._home or self
-        left = home._left
-        if home._door is not None:
-            left = home._door.snapshot()
+        left = home._left if home._door is None else home._door.snapshot()
+        if resumable and left is not None and not left.is_running and left.may_go_on:
+            left = left.to_go_on()
         data: dict[str, Any] = _snapshots().dump(
             home.store.current,
             left or Snapshot(is_running=False),
@@ -232,11 +238,17 @@ class Context(Generic[S]):
         return door.run_id if door is not None else ""
 
     @property
+    def parent(self) -> Context[Any] | None:
+        """The context of the step that began this run, while it goes on; or None."""
+        begun_in = self._door.begun_in if self._door is not None else None
+        return begun_in[0].for_call(begun_in[1]) if begun_in is not None else None
+
+    @property
     def call_id(self) -> int:
         """Number of the call of a step that has this context; 0 outside of steps."""
         return self._call.call_id if self._call is not None else 0
 
-    def put_back(self, left: Snapshot) -> None:
+    def put_back(self, left: Snapshot | None) -> None:
         """Have the next run with this context go on from what a run left to do."""
         (self._home or self)._left = left
 
@@ -325,9 +337,8 @@ class Context(Generic[S]):
 
     def _tell(self, asked: str, kind: type[Event], **fields: Any) -> None:
         call, door = self._inside(asked), self._run(asked)
-        door.tell(
-            kind(name=call.spec.name, call_id=call.call_id, at=door.now, **fields)
-        )
+        name, number = call.spec.name, call.call_id
+        door.tell(kind(name=name, call_id=number, at=door.now, **fields))
 
     def collect_events(
         self,
@@ -439,6 +450,8 @@ class Context(Generic[S]):
                 hint=f"Write `await ctx.run({made}, …)`, with the fields of its start "
                 "event by name.",
             )
+        if door.answers is not None:
+            kwargs.setdefault("answers", door.answers)
         stop = await door.run_child(workflow.run(**kwargs), call)
         return stop.result if type(stop) is StopEvent else stop
 

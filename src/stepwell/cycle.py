@@ -30,7 +30,7 @@ from stepwell.commands import (
     StopCall,
     WakeAt,
 )
-from stepwell.context import Context
+from stepwell.context import Context, current_call
 from stepwell.events import Event, StopEvent, WorkflowFailedEvent
 from stepwell.executors import Executor
 from stepwell.journals.base import (
@@ -98,7 +98,6 @@ class Cycle:
         "_grace",
         "_ledger",
         "_next_wait",
-        "_prepared",
         "_resources",
         "_tasks",
         "_thread",
@@ -107,6 +106,8 @@ class Cycle:
         "_unended",
         "_waiters",
         "_watcher",
+        "answers",
+        "begun_in",
         "clock",
         "ended_at",
         "loop",
@@ -145,12 +146,14 @@ class Cycle:
         self._executor = executor
         self._resources = resources
         self._bodies: Bodies | None = None
+        # The step in which it was begun, until its end: runs may begin runs for ever.
+        self.begun_in = current_call.get()
         # Called after each fact, for a run that is the child of another.
         self._watcher: Callable[[], None] | None = None
         # What came from outside while the run waits for its turn.
         self._early: list[Callable[[], None]] | None = []
         # What to answer to its questions, for a run that nobody is asked by.
-        self._prepared: Answers | None = None
+        self.answers: Answers | None = None
         # The workflows that steps run inside this run; made when there are some.
         self._children: Children | None = None
         self._chatter = Chatter(machine.record) if verbose else None
@@ -165,7 +168,8 @@ class Cycle:
         machine.employer = self._tasks
         self._next_wait = 1
         self._answers: dict[int, asyncio.Future[Event | None]] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        # By the machine's numbers, and below 0 what sees to questions.
+        self._timers: dict[int, asyncio.TimerHandle | asyncio.Task[None]] = {}
         self._ledger: Ledger | None = None
         if journal is not None:
             name = machine.plan.name
@@ -405,7 +409,7 @@ class Cycle:
             self._waiters.wake()
         # Whoever keeps the run keeps its record and outcome, and no circle of objects
         # that only garbage collection could take apart.
-        self.record.when_idle = None
+        self.record.when_idle = self.begun_in = None
         self._tasks.let_go()
 
 

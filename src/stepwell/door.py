@@ -15,6 +15,7 @@ from stepwell.calls import StepCall
 from stepwell.events import Event, StopEvent
 from stepwell.left import Snapshot
 from stepwell.plan import Plan
+from stepwell.questions import Answers
 from stepwell.record import RunRecord
 from stepwell.serializers import BaseSerializer
 
@@ -32,6 +33,16 @@ class Door(Protocol):
     @property
     def run_id(self) -> str:
         """Names the run."""
+        ...
+
+    @property
+    def begun_in(self) -> tuple[Any, StepCall] | None:
+        """Context and call of the step that began the run, while it goes on."""
+        ...
+
+    @property
+    def answers(self) -> Answers | None:
+        """What was prepared to answer to its questions, and its children's."""
         ...
 
     @property

@@ -16,6 +16,7 @@ from stepwell.classes import renewed
 from stepwell.context import Context, current_call
 from stepwell.cycle import GRACE, Cycle
 from stepwell.errors import (
+    StepwellError,
     WorkflowArgumentError,
     WorkflowRuntimeError,
     did_you_mean,
@@ -155,7 +156,7 @@ class WorkflowHandler:
         """Log that the run waits for somebody, if nobody could have noticed."""
         run = self._run
         fed = run.machine.wait_when_stalled or run.record.was_read
-        if fed or not self._waiters or self._warned:
+        if fed or run.answers is not None or not self._waiters or self._warned:
             return
         self._warned = True  # once is enough
         steps = run.machine.plan.steps
@@ -203,6 +204,7 @@ class WorkflowHandler:
     def questions(self) -> list[Question]:
         """What people were asked and have not answered, oldest first.
 
+        Empty in a run that was given `answers`, which asks nobody.
         `handler.send_event(question.answer(value))` answers one.
         """
         return self._run.questions
@@ -213,14 +215,17 @@ class WorkflowHandler:
         kind = type(self._workflow)
         if self._run.is_over:
             return False
-        now = [spec.function for spec in kind.newest.compile().steps]
+        try:
+            now = [spec.function for spec in kind.newest.compile().steps]
+        except StepwellError:
+            return True  # the new ones do not make a workflow yet
         return now != [spec.function for spec in self._run.machine.plan.steps]
 
     @property
     def is_resumable(self) -> bool:
         """Whether `resume` can go on with the run: it ended before its work did."""
         left = self._run.machine.left
-        return self._run.is_over and left is not None and left.has_work
+        return self._run.is_over and left is not None and left.may_go_on
 
     @property
     def elapsed(self) -> float:
@@ -295,12 +300,18 @@ class WorkflowHandler:
 
         Steps that had ended keep what they returned, and the state is what it was.
         The call that failed begins again on its event, as do those that were at work;
-        what they had changed by then, in the state or elsewhere, they change twice. A
-        step whose cell has been run again since is the new one.
+        what they had changed by then, in the state or elsewhere, they change twice,
+        and workflows that they ran begin from the start. What people had answered is
+        not asked again. A step whose cell has been run again since is the new one.
+
+        May be done again, once the new run is over: it begins where this run ended, on
+        the state as it is by then. `ctx.to_dict(resumable=True)` keeps it for another
+        day.
 
         Args:
             workflow: The workflow to go on with, which must have the steps that are
-                to begin again; by default the same, as its class is defined now.
+                to begin again; by default the same, as its class is defined now, with
+                the attributes that it has: `__init__` is not called again.
             answers: As for `Workflow.run`.
 
         Returns:
@@ -308,8 +319,8 @@ class WorkflowHandler:
             for the result.
 
         Raises:
-            WorkflowRuntimeError: It is still going on, has its result, or nothing is
-                left to begin again.
+            WorkflowRuntimeError: It is still going on, or was resumed and that is; it
+                has its result, or nothing is left to begin again.
             ContextStateError: A step that is to begin again is gone, or does not take
                 its event any more.
         """
@@ -320,7 +331,13 @@ class WorkflowHandler:
                 hint="Await it, or stop it first: `await handler.cancel_run()`.",
                 workflow=name,
             )
-        if left is None or not left.has_work:
+        if self._ctx.is_running:
+            raise WorkflowRuntimeError(
+                f"the run of {name} shares its state with one that is still going on.",
+                hint="Was it resumed already? Await that run, or stop it first.",
+                workflow=name,
+            )
+        if left is None or not left.may_go_on:
             ended = "has its result" if self.error is None else f"is {self.status}"
             raise WorkflowRuntimeError(
                 f"the run of {name} {ended}, and none of its steps has anything left "
@@ -331,8 +348,11 @@ class WorkflowHandler:
             )
         chosen = renewed(self._workflow) if workflow is None else workflow
         self._ctx.put_back(left.to_go_on())
-        self._ctx.store.move_to(chosen.state_type)
-        again: WorkflowHandler = chosen.run(ctx=self._ctx, answers=answers)
+        try:
+            self._ctx.store.move_to(chosen.state_type)
+            again: WorkflowHandler = chosen.run(ctx=self._ctx, answers=answers)
+        finally:
+            self._ctx.put_back(None)  # whoever begins with this context begins anew
         again.resumed_from = self
         return again
 

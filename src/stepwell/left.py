@@ -6,14 +6,15 @@ Taken down, and taken up again, in `state`; its form on paper is in `snapshots`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from stepwell.errors import ContextStateError
 from stepwell.events import Event, StepFailedEvent
-from stepwell.graph import accepts
+from stepwell.graph import accepts, same_class
 from stepwell.joins import Place
 from stepwell.plan import Plan
 from stepwell.questions import Question
+from stepwell.signature import StepSpec
 
 __all__ = ["CallLeft", "FanoutLeft", "JoinLeft", "Place", "Snapshot"]
 
@@ -92,10 +93,14 @@ class Snapshot(NamedTuple):
     is_running: bool = True
 
     @property
-    def has_work(self) -> bool:
-        """Whether a run could go on from here, by itself or once it is answered."""
+    def may_go_on(self) -> bool:
+        """Whether a run could go on from here, by itself or once it is sent something.
+
+        One that was stopped could; of the others, one that has work left.
+        """
         gathered = any(fanout.gathered for fanout in self.fanouts)
-        return bool(self.calls or self.open_questions or gathered)
+        work = bool(self.calls or self.open_questions or gathered)
+        return self.is_running or work
 
     def check(self, plan: Plan) -> None:
         """Refuse a workflow that cannot go on from here.
@@ -111,18 +116,23 @@ class Snapshot(NamedTuple):
                 hint="Restore it for the workflow that is to use it.",
                 workflow=plan.name,
             )
-        for call in self.calls:
-            spec, kind = plan.by_name[call.step], type(call.event)
-            fixed = spec.joins or issubclass(kind, StepFailedEvent)
-            if not fixed and not accepts(spec, kind):
-                raise ContextStateError(
-                    f"step `{spec.name}` of {plan.name} was to begin again on "
-                    f"{kind.__name__}, which it no longer takes.",
-                    hint="Let it take that event, or start a new run.",
-                    workflow=plan.name,
-                    step=spec.name,
-                    event=kind.__name__,
-                )
+        given = [(call.step, call.event) for call in self.calls]
+        for fanout in self.fanouts:
+            for step, held in fanout.gathered.items():
+                given.append((step, [event for _, event in held]))
+        for step, event in given:
+            if not _takes(plan.by_name[step], event):
+                parts = event if isinstance(event, list | tuple) else [event]
+                _refuse(plan, step, [type(part) for part in parts])
+        for join in self.joins:
+            spec = plan.by_name[join.step]
+            if not join.buffer_id and not (
+                spec.joins
+                and spec.collect is None
+                and len(spec.accepts) == len(join.expected)
+                and all(map(same_class, join.expected, spec.accepts))
+            ):
+                _refuse(plan, join.step, join.expected)
 
     def to_go_on(self) -> Snapshot:
         """The same for a run that somebody goes on with by hand.
@@ -138,10 +148,17 @@ class Snapshot(NamedTuple):
                 call = call._replace(
                     attempt=1, spent=0.0, last_error=None, last_failed=None
                 )
-            calls.append(call)
-        asking = [question.asked_again() for question in self.asking]
+            taken = tuple((b, _newest(kinds), e) for b, kinds, e in call.taken)
+            calls.append(call._replace(taken=taken))
+        # A cell that was run again may have defined events anew, and collects those.
+        joins = [join._replace(expected=_newest(join.expected)) for join in self.joins]
         return self._replace(
-            calls=calls, asking=asking, visits=visits, elapsed=0.0, is_running=True
+            calls=calls,
+            joins=joins,
+            asking=[question.asked_again() for question in self.asking],
+            visits=visits,
+            elapsed=0.0,
+            is_running=True,
         )
 
     @property
@@ -151,3 +168,35 @@ class Snapshot(NamedTuple):
         gathering = {step for fanout in self.fanouts for step in fanout.gathered}
         calls = {call.step for call in self.calls}
         return calls | lists | gathering | {join.step for join in self.joins}
+
+
+def _newest(kinds: Sequence[type[Event]]) -> list[type[Event]]:
+    return [kind.newest for kind in kinds]
+
+
+def _takes(spec: StepSpec, event: Any) -> bool:
+    """Whether a step takes what one of its name was given: an event, a list, a set."""
+    parts = event if isinstance(event, list | tuple) else [event]
+    if isinstance(event, list):
+        fits = spec.collect is not None
+    elif isinstance(event, tuple):
+        fits = spec.collect is None and spec.joins and len(parts) == len(spec.accepts)
+    else:
+        fits = not spec.joins
+    kinds = [type(part) for part in parts]
+    return fits and all(
+        accepts(spec, k) or (spec.catches_errors and issubclass(k, StepFailedEvent))
+        for k in kinds
+    )
+
+
+def _refuse(plan: Plan, step: str, kinds: Sequence[type[Event]]) -> NoReturn:
+    names = ", ".join(dict.fromkeys(kind.__name__ for kind in kinds)) or "nothing"
+    raise ContextStateError(
+        f"step `{step}` of {plan.name} was to begin again on {names}, which it no "
+        "longer takes in that way.",
+        hint="Let it take that as it did before, or start a new run.",
+        workflow=plan.name,
+        step=step,
+        event=names,
+    )

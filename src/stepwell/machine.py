@@ -214,7 +214,7 @@ class Machine(Routing):
                 branch = source.branch
         elif not route.answers:
             # Whatever comes from outside while a question is open may answer it.
-            self._waits.answer(event)
+            self._answered_by(event, step)
         if self._clock_since is None or self.status == "waiting":
             self._resume(at)
         self._route(at, event, route, source, branch, step)

@@ -7,7 +7,7 @@ is all that changes. What a step may say about itself is in `context`.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +18,12 @@ __all__ = ["tqdm"]
 T = TypeVar("T")
 # Seconds between two reports of a loop, unless it is told otherwise.
 _INTERVAL = 0.1
+
+
+def _context() -> Context[Any] | None:
+    """That of the step which runs here, if one does."""
+    found = current_call.get()
+    return found[0].for_call(found[1]) if found is not None else None
 
 
 class tqdm(Generic[T]):  # the name that people write
@@ -32,34 +38,36 @@ class tqdm(Generic[T]):  # the name that people write
         total: How many items there are; by default the length, if there is one.
         mininterval: Seconds between two reports.
         initial: How many are done already.
+        disable: Whether to tell nothing.
         **options: Options of other bars, such as `unit` or `leave`; not needed here.
     """
 
     def __init__(
         self,
-        iterable: Iterable[T] | AsyncIterator[T] | None = None,
+        iterable: Iterable[T] | AsyncIterable[T] | None = None,
         desc: str | None = None,
         total: float | None = None,
         *,
         mininterval: float = _INTERVAL,
         initial: float = 0,
+        disable: bool | None = False,
         **options: Any,
     ) -> None:
         if total is None and iterable is not None:
             try:
                 total = len(iterable)  # type: ignore[arg-type]  # if it has one
-            except TypeError:
+            except (TypeError, AttributeError):
                 total = None
         self.iterable = iterable
-        self.total = total
+        self.total = None if total == float("inf") else total
         self.n = initial
         self.desc = desc or ""
         self._postfix = ""
         self._interval = mininterval
         self._told_at = float("-inf")
         self._told: tuple[Any, ...] | None = None
-        found = current_call.get()
-        self._ctx: Context[Any] | None = found[0].for_call(found[1]) if found else None
+        self.disable = bool(disable)
+        self._ctx = None if self.disable else _context()
         self.refresh()
 
     def update(self, n: float = 1) -> None:
@@ -77,11 +85,16 @@ class tqdm(Generic[T]):  # the name that people write
 
     set_description_str = set_description
 
-    def set_postfix(self, refresh: bool = True, **values: Any) -> None:
+    def set_postfix(
+        self,
+        ordered_dict: Mapping[str, Any] | None = None,
+        refresh: bool = True,
+        **values: Any,
+    ) -> None:
         """Show some values after the description."""
         shown = (
             f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}"
-            for key, value in values.items()
+            for key, value in {**(ordered_dict or {}), **values}.items()
         )
         self.set_postfix_str(", ".join(shown), refresh)
 
@@ -108,6 +121,15 @@ class tqdm(Generic[T]):  # the name that people write
         """Tell where it stands, for the last time."""
         self.refresh()
 
+    @classmethod
+    def write(cls, s: object, file: Any = None, end: str = "\n") -> None:
+        """Say something without disturbing the bars: in the step's log, or by print."""
+        ctx = _context()
+        if ctx is None or file is not None:
+            print(s, end=end, file=file)
+        else:
+            ctx.log(f"{s}{end}".removesuffix("\n"), source="stdout")
+
     def __len__(self) -> int:
         """How many items there are, if that is known."""
         if self.total is None:
@@ -120,9 +142,11 @@ class tqdm(Generic[T]):  # the name that people write
 
     def __iter__(self) -> Iterator[T]:
         """The items, one after the other."""
-        assert isinstance(self.iterable, Iterable), "there is nothing to iterate"
+        if self.iterable is None:
+            raise TypeError("this tqdm has nothing to iterate: call update() yourself")
+        items: Any = self.iterable  # whatever `for` takes
         try:
-            for item in self.iterable:
+            for item in items:
                 yield item
                 self.update()
         finally:
@@ -130,15 +154,15 @@ class tqdm(Generic[T]):  # the name that people write
 
     async def __aiter__(self) -> AsyncIterator[T]:
         """The items of an asynchronous iterable, or of any other."""
+        items: Any = self.iterable
+        if not hasattr(items, "__aiter__"):
+            for item in self:
+                yield item
+            return
         try:
-            if isinstance(self.iterable, Iterable):
-                for item in self.iterable:
-                    yield item
-                    self.update()
-            elif self.iterable is not None:
-                async for item in self.iterable:
-                    yield item
-                    self.update()
+            async for item in items:
+                yield item
+                self.update()
         finally:
             self.close()
 

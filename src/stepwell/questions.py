@@ -6,6 +6,8 @@ business. Nothing here waits.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +24,9 @@ _PROMPTS = ("prompt", "question", "prefix", "message", "msg")
 _CHOICES = ("choices", "options")
 _ABOUT = frozenset({*_PROMPTS, *_CHOICES, "default", "answer_within", "response"})
 _NONE: Any = object()
+# Names of fields that say which question it is: `id`, `order_id`, `orderId`.
+_WORD = re.compile(r"[A-Z]*[a-z0-9]+|[A-Z]+")
+_IS_ID = re.compile(r"(?i:id)|.*(_(?i:id)|[a-z0-9]I[dD])")
 
 
 class Question:
@@ -78,7 +83,7 @@ class Question:
     @property
     def answer_within(self) -> float | None:
         """How many seconds the event gives people; None for no end."""
-        given = self.event.get("answer_within")
+        given = self._field("answer_within")
         is_number = isinstance(given, int | float) and not isinstance(given, bool)
         return float(given) if is_number and given > 0 else None
 
@@ -86,18 +91,19 @@ class Question:
     def prompt(self) -> str:
         """What is asked, in the event's own words where it has any."""
         for name in _PROMPTS:
-            words = self.event.get(name)
+            words = self._field(name)
             if isinstance(words, str) and words.strip():
                 return words
-        shown = {k: v for k, v in self.event.items() if k not in _ABOUT}
-        fields = ", ".join(f"{key}={value!r}" for key, value in shown.items())
+        hows = _ABOUT.difference(_PROMPTS)
+        shown = {k: v for k, v in Event.items(self.event) if k not in hows}
+        fields = ", ".join(f"{key}={_shown(value)}" for key, value in shown.items())
         return f"{type(self.event).__name__}({fields})"
 
     @property
     def choices(self) -> list[Any]:
         """The answers to choose from; empty where everything may be answered."""
         for name in _CHOICES:
-            given = self.event.get(name)
+            given = self._field(name)
             if isinstance(given, Sequence | set | frozenset) and given:
                 return [] if isinstance(given, str) else list(given)
         return []
@@ -112,12 +118,12 @@ class Question:
         """Values of the answer that nobody has to fill in.
 
         What the waiting step requires, and what names the question: fields that it
-        shares with its answer whose name ends in `id`.
+        shares with its answer and that are an `id`, such as `order_id` or `orderId`.
         """
         ids = {
             name: value
-            for name, value in self.event.items()
-            if name in self.model.model_fields and name.lower().endswith("id")
+            for name, value in Event.items(self.event)
+            if name in self.model.model_fields and _IS_ID.fullmatch(name)
         }
         return {**ids, **self.requirements}
 
@@ -125,7 +131,12 @@ class Question:
     def offered(self) -> dict[str, Any]:
         """Values to begin with: other fields that it shares with its answer."""
         fields = self.model.model_fields.keys() - self.given.keys()
-        return {k: v for k, v in self.event.items() if k in fields and k not in _ABOUT}
+        given = Event.items(self.event)
+        return {k: v for k, v in given if k in fields and k not in _ABOUT}
+
+    def _field(self, name: str) -> Any:
+        """A field of the event, which may have fields by the names of its methods."""
+        return Event.get(self.event, name)
 
     def asked_again(self) -> Question:
         """The same question, asked at the beginning of a run."""
@@ -159,11 +170,11 @@ class Question:
         if not isinstance(value, model):
             value = self._fields(value)
             if issubclass(model, kind):
-                return model(**value)
-            value = model(**value)
+                return model(**_by_alias(model, value))
+            value = model(**_by_alias(model, value))
         if not kind.model_fields:
             return kind(**self.requirements, response=value)
-        return kind(**{**value.__dict__, **self.requirements})
+        return kind(**_by_alias(kind, {**value.__dict__, **self.requirements}))
 
     def _fields(self, value: Any) -> dict[str, Any]:
         fields = self.model.model_fields
@@ -188,6 +199,25 @@ class Question:
         return f"<Question {self.prompt!r}, answered by {self.answer_class.__name__}>"
 
 
+def _by_alias(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of fields by the names under which a class takes them."""
+    fields = model.model_fields
+    names = {name: fields[name].validation_alias for name in values if name in fields}
+    return {
+        alias if isinstance(alias := names.get(name), str) else name: value
+        for name, value in values.items()
+    }
+
+
+def _shown(value: object) -> str:
+    """A value in at most 200 letters, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # of the user's own __repr__
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
 def answer_class(
     asking: type[Event], heard: Sequence[type[HumanResponseEvent]]
 ) -> type[Event]:
@@ -204,10 +234,12 @@ def answer_class(
     if not heard:
         return HumanResponseEvent
 
-    def kinship(kind: type[Event]) -> int:
-        """How alike the two names are: `ApproveRequest` and `ApproveResponse`."""
-        pairs = zip(asking.__name__, kind.__name__, strict=False)
-        return next((i for i, (a, b) in enumerate(pairs) if a != b), 0)
+    def kinship(kind: type[Event]) -> tuple[int, int]:
+        """How alike the two names are: `AskName`, `Name`; `SendCall`, `SendReply`."""
+        ours, theirs = asking.__name__, kind.__name__
+        shared = set(_WORD.findall(ours)) & set(_WORD.findall(theirs))
+        pairs = enumerate(zip(ours, theirs, strict=False))
+        return len(shared - {"Event"}), next((i for i, (a, b) in pairs if a != b), 0)
 
     return max(heard, key=kinship)  # the first of equal ones
 
@@ -218,8 +250,8 @@ class Answers:
     Args:
         given: A list of answers, given in turn; or a mapping from questions (their
             class, its name, or what they ask) to an answer each; or a function from
-            the event that asks to the answer. What an answer may be is said in
-            `Question.answer`.
+            the event that asks to the answer, `async` or not. What an answer may be is
+            said in `Question.answer`.
 
     Raises:
         WorkflowArgumentError: It is none of these.
@@ -244,14 +276,26 @@ class Answers:
                 hint='Write answers=["yes", 3], or answers={ApproveEvent: "yes"}.',
             )
 
-    def to(self, question: Question) -> Event:
+    async def to(self, question: Question) -> Event:
         """The event that answers a question.
 
         Raises:
-            WorkflowRuntimeError: There is no answer to it, or one that does not fit.
+            WorkflowRuntimeError: There is no answer to it, or one that does not fit, or
+                the function that was to answer failed.
         """
         asking = type(question.event).__name__
-        value = self._value(question)
+        try:
+            value = self._value(question)
+            if inspect.isawaitable(value):
+                value = await value
+        except Exception as error:
+            raise WorkflowRuntimeError(
+                f"{asking} asks {question.prompt!r}, and the function in answers= "
+                f"raised {type(error).__name__}: {error}",
+                workflow=question.workflow,
+                step=question.step,
+                event=asking,
+            ) from error
         if value is _NONE:
             guess = did_you_mean(asking, [str(name) for name in self._by_name])
             raise WorkflowRuntimeError(

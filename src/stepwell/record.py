@@ -114,7 +114,7 @@ class RunRecord:
         self._events: list[Any] = []
         self._events_start = 0
         self._events_kept = events_kept
-        self._internal: tuple[tuple[int, Event], ...] = ()
+        self._internal: list[tuple[int, Event]] | tuple[()] = ()
         # The last word of each call on how far it is; and what calls have counted, by
         # call and attempt.
         self._progress: dict[int, tuple[int, Event]] = _NOTHING
@@ -237,7 +237,10 @@ class RunRecord:
             if len(told) > self._kept:
                 del told[next(iter(told))]
         else:
-            self._internal = (*self._internal, (number, event))[-self._kept :]
+            # Copied only now and then: a step may log a line for each of its items.
+            if not self._internal or len(self._internal) >= 2 * self._kept:
+                self._internal = [*self._internal[-self._kept :]]
+            self._internal.append((number, event))
         if self.listeners:
             self.mark(number, event, "")
         if self.when_idle is not None and type(event) is WorkflowIdleEvent:
@@ -373,7 +376,8 @@ class RunRecord:
     def follow(self) -> AsyncIterator[tuple[Event, int]]:
         """All events, internal ones too, each with the number of the call it is of.
 
-        The number is 0 where an event is of no call. Otherwise as `read`.
+        The number is 0 where an event is of no call. A reader that is later than what
+        is kept goes on with the oldest that is.
         """
         return self._read(True, True)
 
@@ -389,6 +393,8 @@ class RunRecord:
             next_event, burst, mark = 0, 0, None
             while True:
                 place = next_event - self._events_start
+                if place < 0 and numbered:
+                    next_event, place = self._events_start, 0
                 if place < 0:
                     raise WorkflowRuntimeError(
                         f"a reader of the stream is {-place:,} events late; the "
@@ -444,7 +450,8 @@ class RunRecord:
         # Those that are going on first: one that ends meanwhile, in another thread, is
         # among the ended ones too then.
         rows = [row_of(call) for call in self._going_on()] + self._ended()
-        others = [*self._internal, *list(self._progress.values())]
+        internal = [*self._internal][-self._kept :]
+        others = [*internal, *list(self._progress.values())]
         told: dict[int, Mark] = {n: (n, event, "") for n, event in others}
         for row in rows:
             told.update((mark[0], mark) for mark in changes_of(row))

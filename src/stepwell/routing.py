@@ -25,7 +25,12 @@ from stepwell.commands import (
     StopCall,
 )
 from stepwell.diagnosis import RECENT, check_expected
-from stepwell.events import Event, StopEvent, UnhandledEvent
+from stepwell.events import (
+    Event,
+    HumanResponseEvent,
+    StopEvent,
+    UnhandledEvent,
+)
 from stepwell.joins import Join
 from stepwell.plan import Route
 from stepwell.questions import Question, answer_class
@@ -95,7 +100,7 @@ class Routing(Staffing):
         if route.asks:
             self._ask(at, event, source)
         if route.answers:
-            self._waits.answer(event)
+            self._answered_by(event, step)
         if step is not None:
             return (self.plan.by_name[step],)
         takers = route.takers
@@ -134,6 +139,16 @@ class Routing(Staffing):
         )
         self._own_waits().ask(question)
         self._out.append(Publish(event, call_id=call_id))
+
+    def _answered_by(self, event: Event, step: str | None) -> None:
+        """Note what question an event answers, or may answer."""
+        waits = self._waits
+        if waits.questions:
+            # What goes to one step does not end a wait. What answers people give is
+            # known where steps take it; else it may be anything.
+            wait = waits.fitting(event) if step is None else None
+            known = isinstance(event, HumanResponseEvent) or not self.plan.hears_people
+            waits.answer(event, wait, loosely=known or wait is not None)
 
     def _unhandled(self, event: Event) -> None:
         kind = type(event)
@@ -203,7 +218,7 @@ class Routing(Staffing):
                 return self._end(at, event, None, "done")
             self._route(at, event, route, call, Branch(fanout, index))
             if self.over:
-                return
+                return self._lose_track() if index + 1 < len(events) else None
         self._leave(at, Branch(fanout, 0))
 
     def _leave(self, at: float, branch: Branch | None) -> None:

@@ -57,10 +57,6 @@ class Run(Cycle):
         """Names of the steps that have calls running."""
         return self.machine.running_steps
 
-    def prepare(self, answers: Answers) -> None:
-        """Answer its questions with these, and end it at one that has none."""
-        self._prepared = answers
-
     def queue(self, event: Event | None, left: Snapshot | None) -> None:
         """Note that the run waits for its turn, and what it will begin with."""
         self.machine.queue(event, left)
@@ -205,8 +201,6 @@ class Run(Cycle):
         """Put an event on the stream; no step gets it. On the run's own thread."""
         if not self.machine.over and (call is None or not call.stopping):
             self.record.write_event(event, call.call_id if call is not None else 0)
-            if self.questions:
-                self._note_question(event)  # a child's
 
     def tell(self, event: Event) -> None:
         """Put an internal event on the stream; from any thread."""
@@ -215,33 +209,43 @@ class Run(Cycle):
     @property
     def questions(self) -> list[Question]:
         """What people were asked and have not answered, by this run or its children."""
-        own = list(self.machine.questions)
+        # Nobody is to be asked what `answers` will answer, soon or after a while.
+        own = list(self.machine.questions) if self.answers is None else []
         return own + (self._children.questions if self._children else [])
 
     def _note_question(self, event: Event) -> None:
         """See to it that a question is answered, or not waited for too long."""
-        found = [q for q in self.questions if q.event is event]
+        found = [q for q in self.machine.questions if q.event is event]
         if not found:
             return
-        question, within = found[0], found[0].answer_within
-        if self._prepared is not None:
-            self.loop.call_soon(self._answer_prepared, question)
-        elif within is not None and question in self.machine.questions:
-            key = -id(question)
-            late = self.loop.call_later(within, self._answer_late, question, key)
-            self._timers[key] = late
+        question, within = found[-1], found[-1].answer_within
+        key = -2 * id(question)
+        if self.answers is not None:
+            answering = self._answer_prepared(question, key, self.answers)
+            self._timers[key] = self.loop.create_task(answering)
+        if within is not None:
+            late = self.loop.call_later(within, self._answer_late, question, key - 1)
+            self._timers[key - 1] = late
 
-    def _answer_prepared(self, question: Question) -> None:
-        assert self._prepared is not None
-        if question in self.questions:
-            try:
-                self.send(self._prepared.to(question))
-            except Exception as problem:
-                self.cancel(str(problem).rstrip("."))
+    async def _answer_prepared(
+        self, question: Question, key: int, prepared: Answers
+    ) -> None:
+        """Give the answer that was prepared, or end the run at one that has none."""
+        try:
+            if question in self.machine.questions:
+                answer = await prepared.to(question)
+                if question in self.machine.questions:
+                    self.send(answer)
+        except Exception as problem:
+            self.cancel(str(problem).rstrip("."))
+            if self._ending is not None and self._ending.error is not None:
+                self._ending.error.__cause__ = problem
+        finally:
+            self._timers.pop(key, None)
 
     def _answer_late(self, question: Question, key: int) -> None:
         self._timers.pop(key, None)
-        if question in self.questions:
+        if question in self.machine.questions:
             self.cancel(
                 f"nobody answered {question.prompt!r} within "
                 f"{question.answer_within:g} seconds"

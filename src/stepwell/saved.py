@@ -7,7 +7,7 @@ have another layout, which is in `llama_index`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, NotRequired, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -31,6 +31,7 @@ __all__ = [
     "SavedEvent",
     "SavedItem",
     "SavedList",
+    "SavedQuestion",
     "SavedQuestions",
     "SavedSet",
     "SavedTaken",
@@ -118,10 +119,18 @@ class SavedList(TypedDict):
     recovery_counts: dict[str, Count]
 
 
+class SavedQuestion(TypedDict):
+    """A question that no step waits for itself, and the step that asked it."""
+
+    event: str
+    step: str
+
+
 class SavedQuestions(TypedDict):
-    """How many questions are open, and whether there ever was one."""
+    """How many questions are open, which ones, and whether there ever was one."""
 
     open: Count
+    asking: NotRequired[list[SavedQuestion]]  # early ones lack it
     asked: bool
 
 

@@ -24,6 +24,7 @@ from stepwell.graph import same_class
 from stepwell.left import CallLeft, FanoutLeft, JoinLeft, Place, Snapshot
 from stepwell.llama_index import take_over
 from stepwell.plan import Plan
+from stepwell.questions import Question, answer_class
 from stepwell.saved import Reader, SavedCall, SavedContext, SavedList, SavedSet
 from stepwell.serializers import BaseSerializer
 from stepwell.store import dump_state
@@ -38,6 +39,7 @@ _FORMAT = 1
 _GIVEN = "that step `{}` was given"
 _COLLECTED = "that step `{}` has collected"
 _GATHERED = "gathered for step `{}`"
+_ASKED = "by which step `{}` asked somebody"
 
 
 def dump(
@@ -93,7 +95,14 @@ class _Dump:
             "workers": self._workers,
             "streams": [self._fanout(fanout) for fanout in left.fanouts],
             "early": [self._text(e, "that came early") for e in left.early],
-            "questions": {"open": left.open_questions, "asked": left.asked},
+            "questions": {
+                "open": left.open_questions,
+                "asking": [
+                    {"event": self._text(q.event, _ASKED, q.step), "step": q.step}
+                    for q in left.asking
+                ],
+                "asked": left.asked,
+            },
             "elapsed_alive": left.elapsed,
             "next_call": left.next_call,
         }
@@ -254,6 +263,7 @@ class _Load:
             joins=joins,
             early=[self._reader.event(e, "an answer") for e in saved["early"]],
             open_questions=saved["questions"]["open"],
+            asking=self._asking(),
             asked=saved["questions"]["asked"],
             visits={
                 name: worker["visits"] for name, worker in saved["workers"].items()
@@ -261,6 +271,18 @@ class _Load:
             elapsed=saved["elapsed_alive"],
             next_call=saved["next_call"],
         )
+
+    def _asking(self) -> list[Question]:
+        saved, plan = self._saved["questions"], self._reader.plan
+        found = []
+        for each in saved.get("asking", []):
+            event = self._reader.event(each["event"], "a question")
+            kind = answer_class(type(event), plan.heard)
+            asked = Question(event, kind, step=each["step"], workflow=plan.name)
+            found.append(asked)
+        if len(found) > saved["open"]:
+            self._reader.refuse(f"{len(found)} questions are open, not {saved['open']}")
+        return found
 
     def _call(self, step: str, saved: SavedCall, running: bool) -> None:
         reader, number = self._reader, saved["call_id"]

@@ -45,7 +45,7 @@ class Staffing(RunState):
     ) -> None:
         """Make a call of a step, and begin it or have it wait for a worker."""
         if self.over:
-            return  # a call before it went round too often
+            return self._lose_track()  # a call before it went round too often
         if branch is not None:
             if branch.is_cut():
                 return
@@ -58,7 +58,7 @@ class Staffing(RunState):
     def _admit(self, at: float, call: StepCall) -> None:
         """Begin a call, or have it wait for a worker."""
         if self.over:
-            return  # a call before it went round too often
+            return self._lose_track()  # a call before it went round too often
         workers = call.workers
         if workers.busy < workers.spec.num_workers:
             self._begin(at, call)
@@ -149,7 +149,13 @@ class Staffing(RunState):
             elapsed_seconds=at - call.first_started,
         )
         self.calls[call.call_id] = call  # it is among what is left to do
+        if call.started is None:
+            call.started = at  # or would be, had it not gone round too often
         self._end(at, stop, error, "failed")
+
+    def _lose_track(self) -> None:
+        """Note that not all is known of what is left: nobody can go on from there."""
+        self.left = None
 
     def _end(
         self, at: float, stop: StopEvent, error: BaseException | None, status: str

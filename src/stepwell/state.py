@@ -269,7 +269,8 @@ class RunState:
                 for index, event in held:
                     fanout.gather(by_name[name], index, event)
             for name in data.served:
-                fanout.serve(by_name[name])
+                if name in by_name and by_name[name].collect is not None:
+                    fanout.serve(by_name[name])
             fanouts[data.number] = fanout
             if spec is not None:
                 fanout.alive = 1

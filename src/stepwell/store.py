@@ -265,6 +265,11 @@ class InMemoryStateStore(Generic[S]):
         """
         self._watcher = changed
 
+    def unwatch(self, changed: Callable[[str], None]) -> None:
+        """Call `changed` no longer; another one that came after it goes on."""
+        if self._watcher == changed:
+            self._watcher = None
+
     def move_to(self, kind: type[BaseModel]) -> None:
         """Keep the state in a class that its module has defined anew since.
 

@@ -126,23 +126,28 @@ class Waits:
         self.questions += 1
         self.asking = (*self.asking, question)
 
-    def answer(self, event: Event | None = None, wait: Wait | None = None) -> None:
+    def answer(
+        self, event: Event | None, wait: Wait | None, *, loosely: bool = False
+    ) -> None:
         """One less; more answers than questions are no credit for the next one.
 
         Args:
             event: The answer, if there is one.
-            wait: The wait that is over, if one is.
+            wait: The wait that is over, if one is. A question that a wait has asked
+                ends with it, and only so.
+            loosely: Whether an event of another class than was expected answers too.
         """
         if not self.questions:
             return
-        self.questions -= 1
-        if wait is None and event is not None:
-            wait = self.fitting(event)
         number = wait.wait_id if wait is not None and wait.asks else 0
         asking = [q for q in self.asking if q.wait_id == number]
         fitting = [q for q in asking if isinstance(event, q.answer_class)]
-        over = next(iter(fitting or asking), None)
-        self.asking = tuple(q for q in self.asking if q is not over)
+        over = next(iter(fitting or (asking if number or loosely else ())), None)
+        if over is not None:
+            self.asking = tuple(q for q in self.asking if q is not over)
+        elif number or not loosely or self.questions == len(self.asking):
+            return
+        self.questions -= 1
 
     def clear(self) -> None:
         """Forget whatever is waited for."""

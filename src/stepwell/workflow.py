@@ -379,12 +379,6 @@ class Workflow(Drawable, metaclass=WorkflowMeta):
         """
         plan = self.compile()
         name = self.workflow_name
-        prepared = None
-        if answers is not None:
-            if "answers" in plan.start_class.model_fields:
-                kwargs["answers"] = answers
-            else:
-                prepared = Answers(answers)
         if ctx is None and args and isinstance(args[0], Context):
             ctx, args = args[0], args[1:]
             if start_event is None and args and isinstance(args[0], StartEvent):
@@ -396,6 +390,15 @@ class Workflow(Drawable, metaclass=WorkflowMeta):
             self.__checked = plan
         context = Context(self) if ctx is None else usable(ctx, self)
         left = context.take_left(plan)
+        prepared = None
+        if answers is not None:
+            taken = left is None and "answers" in plan.start_class.model_fields
+            if isinstance(answers, Answers):
+                prepared = answers  # those of the step that runs this
+            elif taken:
+                kwargs["answers"] = answers
+            else:
+                prepared = Answers(answers)
         if left is not None and (start_event is not None or kwargs):
             raise WorkflowRuntimeError(
                 f"{name}.run() got a context saved in the middle of a run, which it "
@@ -431,8 +434,7 @@ class Workflow(Drawable, metaclass=WorkflowMeta):
             verbose=self.__verbose,
         )
         context.attach(run)
-        if prepared is not None:
-            run.prepare(prepared)
+        run.answers = prepared
         if named or self.__journal is not None:
             keep_name(run)
         if self.__turns is None:
