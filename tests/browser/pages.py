@@ -26,7 +26,7 @@ IS_READY = """() => {
         && session.session.kernel.status === 'idle'
         && window.jupyterapp.commands.isEnabled('notebook:run-cell');
 }"""
-# Under load a page may wait for a kernel that has answered it already: its first request
+# Under load a page may wait for a kernel that has answered already: its first request
 # is lost when the connection is made twice.
 ANSWERS = """milliseconds => {
     const panel = window.jupyterapp.shell.currentWidget;

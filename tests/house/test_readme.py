@@ -66,6 +66,16 @@ def test_the_notebook_cells_run_in_a_kernel():
     ).execute()
 
 
+def test_the_lines_shown_with_the_picture_are_those_of_the_notebook():
+    section = README.partition("## In the notebook")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| `(.+)` \| ", section, re.M)
+    path = ROOT / "notebooks" / "03_in_the_notebook.ipynb"
+    cells = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
+    assert len(lines) == 6
+    for line in lines:
+        assert line.removeprefix("await ") in cells
+
+
 def test_every_link_leads_somewhere():
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", README):
         if "://" not in target:
@@ -82,5 +92,6 @@ def test_the_error_shown_is_the_error_printed(module, capsys):
 def test_the_table_of_extras_is_that_of_the_project():
     with (ROOT / "pyproject.toml").open("rb") as file:
         extras = set(tomllib.load(file)["project"]["optional-dependencies"])
-    listed = set(re.findall(r"^\| `(\w+)` \|", README, re.M))
+    table = README.partition("## What to install")[2]
+    listed = set(re.findall(r"^\| `(\w+)` \|", table, re.M))
     assert listed == extras - {"dev", "tutorial"}  # those two are for the commands

@@ -657,6 +657,84 @@ async def test_a_step_can_cancel_another():
     assert ours == ["found", ["cancelled"]]
 
 
+async def test_a_run_that_failed_can_go_on():
+    async def program(w):
+        class Found(w.Event):
+            n: int
+
+        done = []
+
+        class Flow(w.Workflow):
+            @w.step
+            async def begin(self, ev: w.StartEvent) -> Found:
+                done.append("begin")
+                return Found(n=6)
+
+            @w.step
+            async def end(self, ev: Found) -> w.StopEvent:
+                done.append("end")
+                return w.StopEvent(result=ev.n / (len(done) - 2))
+
+        handler = Flow().run()
+        return [await ending(handler), await ending(go_on(handler)), done]
+
+    async def go_on(handler):
+        return await handler.resume()
+
+    theirs, ours = await on_both(program)
+    assert theirs == ["ZeroDivisionError", "AttributeError", ["begin", "end"]]
+    assert ours == ["ZeroDivisionError", 6.0, ["begin", "end", "end"]]
+
+
+async def test_what_a_run_asks_can_be_looked_up():
+    async def program(w):
+        class Flow(w.Workflow):
+            @w.step
+            async def ask(self, ev: w.StartEvent) -> w.InputRequiredEvent:
+                return w.InputRequiredEvent(prefix="Name?")
+
+            @w.step
+            async def take(self, ev: w.HumanResponseEvent) -> w.StopEvent:
+                return w.StopEvent(result=ev.response)
+
+        handler = Flow().run()
+        async for event in handler.stream_events():
+            if isinstance(event, w.InputRequiredEvent):
+                break
+        asked = trying(lambda: [question.prompt for question in handler.questions])
+        if w.engine == "stepwell":
+            handler.send_event(handler.questions[0].answer("Ada"))
+        else:
+            handler.ctx.send_event(w.HumanResponseEvent(response="Ada"))
+        return [asked, await handler]
+
+    theirs, ours = await on_both(program)
+    assert theirs == ["AttributeError", "Ada"]
+    assert ours == [["Name?"], "Ada"]
+
+
+async def test_a_step_says_how_far_it_is_and_what_it_used():
+    async def program(w):
+        class Flow(w.Workflow):
+            @w.step
+            async def only(self, ctx: w.Context, ev: w.StartEvent) -> w.StopEvent:
+                ctx.progress(1, 2, "reading")
+                ctx.log("half of it")
+                for _ in w.tqdm(range(2)):
+                    ctx.count(pages=3)
+                return w.StopEvent(result="read")
+
+        handler = Flow().run()
+        outcome = await ending(handler)
+        if outcome != "read":
+            return outcome
+        return [outcome, dict(handler.record.amounts)]
+
+    theirs, ours = await on_both(program)
+    assert theirs == "AttributeError"
+    assert ours == ["read", {"pages": 6}]
+
+
 async def test_a_step_defined_again_replaces_the_first():
     # On purpose: running a notebook's cell again is how it is edited.
     async def program(w):

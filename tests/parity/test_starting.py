@@ -108,6 +108,31 @@ async def test_b06_more_fields_beside_a_start_event_are_refused():
     assert ours == "WorkflowRuntimeError" and "n=" in ours.text
 
 
+async def test_b06_answers_are_for_the_run_unless_the_start_event_declares_them():
+    # On purpose: a notebook that runs at night needs them where it starts a run.
+    async def program(w):
+        class Mine(w.StartEvent):
+            answers: list[int]
+
+        class Plain(w.Workflow):
+            @w.step
+            async def begin(self, ev: w.StartEvent) -> w.StopEvent:
+                return w.StopEvent(result=ev.get("answers"))
+
+        class Declared(w.Workflow):
+            @w.step
+            async def begin(self, ev: Mine) -> w.StopEvent:
+                return w.StopEvent(result=ev.answers)
+
+        given = Plain().run(start_event=w.StartEvent(answers=[1]))
+        runs = [Plain().run(answers=[1]), Declared().run(answers=[1]), given]
+        return [await run for run in runs]
+
+    theirs, ours = await on_both(program)
+    assert theirs == [[1], [1], [1]]
+    assert ours == [None, [1], [1]]
+
+
 async def test_b06_a_start_event_of_another_class_is_refused():
     # On purpose: LlamaIndex accepts it, and nothing happens until the timeout.
     async def program(w):
