@@ -184,6 +184,35 @@ def test_ten_thousand_events_trip_no_limit_and_lose_no_end(front_end):
     notebook.close()
 
 
+LONG = """
+lines = ["class Long(Workflow):"]
+for n in range(300):
+    takes = f"E{n}" if n else "StartEvent"
+    gives = f"E{n + 1}" if n < 299 else "StopEvent"
+    globals()[takes] = globals().get(takes) or type(
+        takes, (Event,), {"__module__": "__main__"})
+    lines += ["    @step",
+              f"    async def s{n}(self, ev: {takes}) -> {gives}:",
+              "        await asyncio.sleep(0.02)",
+              f"        return {gives}()"]
+exec("\\n".join(lines))
+await asyncio.gather(*[Long(timeout=None).run() for _ in range(2)])
+"""
+
+
+def test_two_runs_of_300_steps_trip_no_limit_and_lose_no_end(front_end):
+    notebook = front_end.notebook("long", [DEFINE, LONG])
+    notebook.run_all()
+    notebook.wait_for_idle()
+    notebook.wait_for(in_cell(1, '.jp-RenderedHTMLCommon:has-text("300/300") >> nth=1'))
+    states = [state_in(output) for output in notebook.outputs(1)[:2]]
+    assert states == ["Long: done"] * 2
+    assert "rate exceeded" not in notebook.page.content()
+    assert "rate exceeded" not in front_end.server.log
+    assert notebook.errors == []
+    notebook.close()
+
+
 GREAT = """
 class Great(Event):
     text: str

@@ -91,15 +91,23 @@ class Kernel:
         self._client.start_channels()
         self._client.wait_for_ready(timeout=120)
         self.seconds = 0.0
+        self.letters = 0
+        self.asked: list[str] = []
+        self.displays: dict[str, dict[str, str]] = {}
 
-    def run(self, code: str, *, presses: int = 0) -> Cell:
+    def run(self, code: str, *, presses: int = 0, answer: str = "") -> Cell:
         """Execute a cell.
+
+        Afterwards `displays` has what stands in each display, `asked` what was asked
+        in the input box, and `letters` how many letters of widgets and displays came.
 
         Args:
             code: The cell.
             presses: How many times to interrupt it once it has touched the mark;
                 `seconds` is how long it went on after that.
+            answer: What somebody types whenever the input box opens.
         """
+        self.letters, self.asked = 0, []
         self._mark.unlink(missing_ok=True)
         sent = self._client.execute(dedent(code).strip(), allow_stdin=True)
         outputs = []
@@ -110,6 +118,10 @@ class Kernel:
             try:
                 message = self._client.get_iopub_msg(timeout=0.02)
             except queue.Empty:
+                if self._client.stdin_channel.msg_ready():
+                    request = self._client.get_stdin_msg(timeout=1)
+                    self.asked.append(request["content"]["prompt"])
+                    self._client.input(answer)
                 assert time.monotonic() - silent_since < 30, "the cell does not end"
                 if presses and not pressed_at and self._mark.exists():
                     pressed_at = time.monotonic()
@@ -117,16 +129,22 @@ class Kernel:
                         self._manager.interrupt_kernel()
                 continue
             silent_since = time.monotonic()
+            kind, content = message["msg_type"], message["content"]
+            if kind in ("display_data", "update_display_data", "comm_msg"):
+                self.letters += len(str(content["data"]))
+            if (name := content.get("transient", {}).get("display_id")) is not None:
+                self.displays[name] = content["data"]
             if message["parent_header"].get("msg_id") != sent:
                 continue
-            kind, content = message["msg_type"], message["content"]
             idle = kind == "status" and content["execution_state"] == "idle"
             if kind in ("stream", "error", "display_data", "execute_result"):
                 outputs.append(nbformat.v4.output_from_msg(message))
         self.seconds = time.monotonic() - pressed_at
         assert pressed_at or not presses, f"never interrupted: {outputs}"
         # A kernel that gives no answer lets those who run notebooks wait for ever.
-        assert self._client.get_shell_msg(timeout=30)["parent_header"]["msg_id"] == sent
+        # One that was slow to start may have answered `wait_for_ready` twice before.
+        while self._client.get_shell_msg(timeout=30)["parent_header"]["msg_id"] != sent:
+            pass
         return Cell(nbformat.NotebookNode(outputs=outputs))
 
     def close(self) -> None:

@@ -1,10 +1,12 @@
 """Questions as forms: which fields, and what their values become."""
 
 import enum
+from datetime import date
+from decimal import Decimal
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from stepwell import (
     HumanResponseEvent,
@@ -167,3 +169,89 @@ async def test_a_forms_event_answers_a_real_run():
     event, _ = form.read({"response": False})
     handler.send_event(event)
     assert await handler is False
+
+
+class Filled(HumanResponseEvent):
+    name: str = Field(alias="userName")
+    tags: list[str] = Field(default=["a"])
+    item: Item = Item(name="x")
+    secret: SecretStr = SecretStr("hidden")
+    day: date = date(2026, 1, 2)
+    price: Decimal = Decimal("1.50")
+    note: str | None = "x" * 100
+    story: str = "y" * 100
+
+
+def test_defaults_are_shown_as_somebody_would_type_them():
+    fields = fields_of(InputRequiredEvent(), Filled)
+    typed = {name: field.typed for name, field in fields.items() if name != "name"}
+    assert typed == {
+        "tags": '["a"]',
+        "item": '{"name":"x"}',
+        "secret": "",
+        "day": "2026-01-02",
+        "price": "1.50",
+        "note": "x" * 100,
+        "story": "y" * 100,
+    }
+
+
+def test_what_is_sent_as_it_was_shown_is_what_was_meant():
+    form = form_of(asked(InputRequiredEvent(), Filled))
+    values = {field.name: field.typed for field in form.fields}
+    event, wrong = form.read({**values, "name": "Ada"})
+    assert wrong == {}
+    assert event == Filled(userName="Ada")
+    assert event.secret.get_secret_value() == "hidden"
+
+
+def test_a_field_is_known_by_its_alias_to_the_class_alone():
+    form = form_of(asked(InputRequiredEvent(), Filled))
+    _, wrong = form.read({"name": 5})
+    assert list(wrong) == ["name"]
+
+
+def test_emptied_text_is_empty_and_none_where_that_may_be():
+    form = form_of(asked(InputRequiredEvent(), Filled))
+    event, _ = form.read({"name": "Ada", "note": "", "story": ""})
+    assert (event.note, event.story) == (None, "")
+
+
+def test_none_may_be_chosen_and_equal_choices_stand_there_once():
+    event = InputRequiredEvent(choices=[None, "a", "a", 1], default="gone")
+    form = form_of(asked(event))
+    assert [label for label, _ in form.buttons] == ["None", "a", "1"]
+    chosen, wrong = form.read({"response": form.buttons[0][1]})
+    assert (chosen.response, wrong) == (None, {})
+    assert form.read({"response": None}) == (None, {"response": "is to be filled in"})
+
+
+def test_whatever_a_validator_raises_is_said_in_the_form():
+    class Checked(HumanResponseEvent):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def check(cls, name):
+            raise KeyError(name)
+
+    form = form_of(asked(InputRequiredEvent(), Checked))
+    assert form.read({"name": "Ada"}) == (None, {"": "'Ada'"})
+
+
+def test_a_prompt_of_two_megabytes_is_shown_in_brief():
+    form = form_of(asked(InputRequiredEvent(prompt="x" * 2_000_000)))
+    assert len(form.prompt) < 10_000
+
+
+def test_a_question_is_worded_whatever_its_fields_are():
+    class Rude:
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    fields = {"__annotations__": {"items": list}}
+    kind = type("Order", (InputRequiredEvent,), fields)
+    event = kind(items=[1], prompt=42, rude=Rude(), text="x" * 2_000_000)
+    words = form_of(asked(event)).question.prompt
+    assert words.startswith("Order(items=[1], prompt=42, rude=<Rude>, text='xxx")
+    assert len(words) < 300

@@ -20,6 +20,7 @@ from stepwell import (
     step,
 )
 from stepwell.notebook import diagram
+from stepwell.notebook.colours import GIVEN
 from stepwell.notebook.diagram import Diagram
 
 needs_dot = pytest.mark.skipif(not shutil.which("dot"), reason="needs the dot program")
@@ -96,7 +97,7 @@ def test_resources_are_drawn_only_on_request(searching, engine):
     root = ElementTree.fromstring(searching.draw(resources=True))
     kinds = [g.get("class").split()[1] for g in root if "node" in g.get("class", "")]
     assert kinds.count("resource") == 2
-    paths = [g for g in root.iter(f"{SVG}g") if g.get("stroke") == "#22a6bc"]
+    paths = [g for g in root.iter(f"{SVG}g") if g.get("stroke") == GIVEN]
     assert len(paths) == 1 and len(paths[0]) == 3
 
 

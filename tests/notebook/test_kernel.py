@@ -73,7 +73,7 @@ def test_a_handler_shows_the_run_as_it_stands(shown):
 def test_many_runs_at_once_share_one_table(shown):
     table, value = shown["many"].bundles
     assert table["text/plain"] == "20 runs: 20 done"
-    assert table["text/html"].count("<tr>") == 20
+    assert table["text/html"].count("</tr>") == 20
     assert value["text/plain"] == "'19'"
 
 

@@ -109,3 +109,113 @@ def test_runs_that_share_a_table_lose_no_line(said):
 def test_unloading_gives_the_streams_back(said):
     assert "from the loop" in said["unloaded"].printed
     assert said["streams"].value == "'OutStream'"
+
+
+WITHIN = """
+import contextlib, io
+
+class Inner(Workflow):
+    @step
+    async def inner(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        print("from within")
+        logging.getLogger("mine").warning("logged within")
+        return StopEvent()
+
+class Outer(Workflow):
+    @step
+    async def by_ctx(self, ctx: Context, ev: StartEvent) -> Event:
+        await ctx.run(Inner())
+        return Event()
+
+    @step
+    async def by_hand(self, ev: Event) -> StopEvent:
+        await Inner().run()
+        return StopEvent()
+"""
+ODD = """
+import threading
+
+class Odd(Workflow):
+    @step
+    async def bar(self, ev: StartEvent) -> Event:
+        for n in range(3):
+            print(f"{n}0%", end="\\r", flush=True)
+        print("nul \\0, \\x1b[31mred\\x1b[0m")
+        return Event()
+
+    @step
+    async def log(self, ev: Event) -> StopEvent:
+        quiet = logging.getLogger("quiet")
+        quiet.propagate = False
+        quiet.addHandler(logging.NullHandler())
+        quiet.warning("bad")
+        print("it is bad", file=sys.stderr)
+        own = logging.StreamHandler(sys.stderr)
+        quiet.addHandler(own)
+        quiet.warning("worse")
+        print("it is worse", file=sys.stderr)
+        quiet.warning("%d", "no number")
+        quiet.removeHandler(own)
+        warnings.warn("careful")
+        with contextlib.redirect_stdout(io.StringIO()) as kept:
+            print("kept")
+        print(f"had {kept.getvalue()!r}")
+        print("x" * 5_000_000)
+        def late():
+            over.wait()
+            print("too late")
+        globals()["thread"] = threading.Thread(target=late)
+        thread.start()
+        return StopEvent()
+
+over = threading.Event()
+"""
+
+
+@pytest.fixture(scope="module")
+def odd(execute):
+    late = "over.set()\nthread.join()"
+    return execute(
+        DEFINE, WITHIN, "await Outer().run()", ODD, "await Odd().run()", late
+    )
+
+
+def test_what_runs_within_a_step_say_is_the_steps(odd):
+    assert lines_of(odd[2]) == [
+        "[by_ctx] from within",
+        "[by_ctx] mine: logged within",
+        "[by_hand] from within",
+        "[by_hand] mine: logged within",
+    ]
+    assert odd[2].printed == ""
+
+
+def test_lines_written_over_and_colours_are_shown_as_in_a_terminal(odd):
+    bars = [line for line in lines_of(odd[4]) if line.startswith("[bar]")]
+    assert bars == ["[bar] nul \0, red"]
+
+
+def test_what_a_step_prints_after_logging_it_is_not_lost(odd):
+    lines = [line for line in lines_of(odd[4]) if "bad" in line or "worse" in line]
+    assert lines == [
+        "[log] quiet: bad",
+        "[log] it is bad",
+        "[log] quiet: worse",
+        "[log] it is worse",
+    ]
+
+
+def test_arguments_that_fit_no_message_and_warnings_are_told_of(odd):
+    lines = lines_of(odd[4])
+    assert "[log] --- Logging error ---" in lines
+    assert any(line.endswith("UserWarning: careful") for line in lines)
+    assert "[log] had 'kept\\n'" in lines
+
+
+def test_five_megabytes_printed_at_once_are_cut_and_said_to_be(odd):
+    assert "[log] … 4,900,000 letters not kept" in lines_of(odd[4])
+    assert len(odd[4].bundles[0]["text/html"]) < 100_000
+
+
+def test_a_thread_that_outlives_its_run_prints_to_a_cell(odd):
+    assert "too late" in odd[5].printed + odd[4].printed

@@ -1,6 +1,7 @@
 """A run folded into plain data, without a kernel."""
 
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -18,9 +19,11 @@ from stepwell import (
     WorkflowStalledError,
     step,
 )
-from stepwell.notebook.parts import event_words
-from stepwell.notebook.timeline import seconds, ticks, timeline_svg
-from stepwell.notebook.view import LONGEST_LOG, MOST_BARS, RunView
+from stepwell.notebook import parts
+from stepwell.notebook.parts import LONGEST_TEXT, StepView, event_words, short_repr
+from stepwell.notebook.story import told_html
+from stepwell.notebook.timeline import seconds, step_words, ticks, timeline_svg
+from stepwell.notebook.view import LONGEST_LOG, MOST_BARS, MOST_TEXTS, RunView
 
 STATES = {"queued": StepState.PREPARING, "running": StepState.RUNNING}
 
@@ -180,3 +183,103 @@ def test_ticks_are_few_and_begin_at_zero(whole, most):
     assert found[0] == (0, "0")
     assert len(found) <= most + 1
     assert found[-1][0] <= whole * 1.000001
+
+
+class Delta(Event):
+    delta: str
+
+
+def test_eight_texts_at_once_are_each_put_together():
+    view = RunView.of_steps("W", ["a"])
+    for call_id in range(1, 9):
+        view.apply(changed("a", call_id, "running", 0.0))
+    for piece in "Hello":
+        for call_id in range(1, 9):
+            view.apply(Delta(delta=piece), call_id)
+    assert [stream.text for stream in view.texts.values()] == ["Hello"] * 8
+
+
+def test_texts_of_calls_that_go_on_are_kept_and_no_more_than_so_many():
+    view = RunView.of_steps("W", ["a"])
+    for call_id in range(1, 41):
+        view.apply(changed("a", call_id, "running", 0.0))
+        view.apply(Delta(delta="x"), call_id)
+    assert (len(view.texts), view.pieces_lost) == (MOST_TEXTS, 40 - MOST_TEXTS)
+    view.apply(changed("a", 1, "done", 0.1))
+    view.apply(Delta(delta="y"), 40)
+    assert "y" in [stream.text for stream in view.texts.values()]
+    # The pieces that came too early, and the one of the text that made room.
+    assert f"{41 - MOST_TEXTS} pieces of further texts" in told_html(view)
+
+
+def test_another_attempt_begins_its_text_anew():
+    view = RunView.of_steps("W", ["a"])
+    view.apply(changed("a", 1, "running", 0.0))
+    view.apply(Delta(delta="Hel"), 1)
+    view.apply(changed("a", 1, "retrying", 0.1, error="ValueError: no"))
+    view.apply(changed("a", 1, "running", 0.2, attempt=2))
+    view.apply(Delta(delta="Hello"), 1)
+    assert [stream.text for stream in view.texts.values()] == ["Hel", "Hello"]
+
+
+def test_a_text_of_two_megabytes_keeps_its_end():
+    view = RunView.of_steps("W", ["a"])
+    view.apply(changed("a", 1, "running", 0.0))
+    view.apply(Delta(delta="x" * 2_000_000 + "end"), 1)
+    (stream,) = view.texts.values()
+    assert stream.text.endswith("end")
+    assert len(stream.text) <= LONGEST_TEXT
+
+
+@pytest.mark.parametrize("pieces", [["10%\r", "20%\r"], ["\r10%", "\r20%"]])
+def test_a_line_is_written_over_after_a_carriage_return(pieces):
+    view = RunView.of_steps("W", ["a"])
+    for piece in [*pieces, "\n"]:
+        view.say("a", 1, "stdout", piece, 0.0)
+    assert [line.text for line in view.output] == ["20%"]
+
+
+def test_an_event_may_have_fields_by_the_names_of_its_methods():
+    fields = {"items": list, "get": str}
+    order = type("Order", (Event,), {"__annotations__": fields})
+    view = RunView.of_steps("W", ["a"])
+    view.apply(order(items=["tea"], get="it"))
+    assert view.log[-1].text == "Order(items=['tea'], get='it')"
+
+
+def test_a_set_of_a_million_is_shown_without_sorting_it():
+    class Number(int):
+        def __lt__(self, other):
+            raise AssertionError("sorted")
+
+    numbers = [Number(n) for n in range(1000)]
+    assert short_repr(set(numbers)) == "{0, 1, 2, 3, ...}"
+    assert short_repr(frozenset(numbers)) == "frozenset({0, 1, 2, 3, ...})"
+    assert short_repr(dict.fromkeys(range(9), 0)) == "{0: 0, 1: 0, 2: 0, 3: 0, ...}"
+    assert (short_repr(set()), short_repr([[{1}]])) == ("set()", "[[{1}]]")
+
+
+def test_a_repr_that_takes_long_is_asked_for_once(monkeypatch):
+    monkeypatch.setattr(parts, "SLOW_REPR", -1.0)
+
+    class Slow:
+        def __repr__(self):
+            return "slow"
+
+    assert [short_repr(Slow()), short_repr(Slow())] == ["slow", "<Slow>"]
+
+
+def test_the_timeline_says_what_each_worker_has_done():
+    view = RunView.of_steps("W", ["a"])
+    for call_id, worker in enumerate([0, 1, 0], 1):
+        for status in ("running", "done"):
+            event = changed("a", call_id, status, 0.1)
+            view.apply(event.model_copy(update={"worker_id": str(worker)}))
+    svg = timeline_svg(view, prefix="t")
+    assert "3 done (2 + 1)" in svg
+    assert "worker 1: 2 done\nworker 2: 1 done</title>" in svg
+
+
+def test_many_workers_are_counted_and_not_listed():
+    step = StepView("a", done=9, workers=Counter(dict.fromkeys(range(9), 1)))
+    assert step_words(step).startswith("9 done by 9 workers")

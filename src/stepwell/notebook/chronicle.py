@@ -15,6 +15,7 @@ from typing import Any
 from stepwell import CallRecord
 
 from . import markup
+from .colours import badge_of, badge_style
 from .diagram import Diagram
 from .escaping import escaped
 from .history import (
@@ -34,7 +35,7 @@ TEXT = (
     "font:13px/1.5 var(--jp-ui-font-family,system-ui,-apple-system,'Segoe "
     "UI',sans-serif);color:var(--jp-ui-font-color1,inherit)"
 )
-PALE = "color:var(--jp-ui-font-color2,#7b8794)"
+PALE = "color:var(--jp-ui-font-color2,#6b7280)"
 LONGEST_ERROR = 400
 LONGEST_VALUE = 300
 MOST_KEYS = 60
@@ -64,7 +65,7 @@ def chronicle_html(
     """
     prefix = f"sw-{uuid.uuid4().hex[:10]}"
     view = view_of(history.name, history.calls, history.steps, history.elapsed)
-    width = 920.0 if diagram is None else markup.timeline_width(diagram)
+    width = markup.WIDTH if diagram is None else markup.timeline_width(diagram)
     axis = axis_of(view, width=width)
     times = ""
     if history.calls:
@@ -84,7 +85,7 @@ def chronicle_html(
         else None,
     }
     return (
-        f'<div class="sw-h {prefix}" style="{TEXT};max-width:1080px;'
+        f'<div class="sw-h {prefix}" style="{TEXT};max-width:{markup.WIDEST:.0f}px;'
         f'padding:4px 2px">{style_html()}{title_html(history.name, state, facts)}'
         f'<div class="sw-tools sw-moments"></div>{_pictures(view, diagram, story)}'
         f"{script_html(prefix, data)}</div>"
@@ -164,14 +165,9 @@ def title_html(name: str, state: str, facts: list[str]) -> str:
     """Name, state, and facts that are HTML already, on one line."""
     badge = ""
     if state:
-        colour = markup.STATE_COLOURS.get(state, "#6b7280")
-        badge = (
-            f'<span style="background:{colour};color:#fff;border-radius:9px;'
-            'padding:1px 9px;font-size:11px;font-weight:600;line-height:16px">'
-            f"{escaped(state)}</span>"
-        )
+        badge = f'<span style="{badge_style(state)}">{escaped(state)}</span>'
     return (
-        '<div style="display:flex;align-items:center;gap:10px;flex-wrap:wrap">'
+        '<div style="display:flex;align-items:center;gap:0 10px;flex-wrap:wrap">'
         f'<b style="font-size:14px;font-weight:600">{escaped(name)}</b>{badge}'
         f'<span style="{PALE};font-variant-numeric:tabular-nums">'
         f"{' · '.join(facts)}</span></div>"
@@ -290,7 +286,7 @@ def _row_html(history: History, call: CallRecord, longest: float) -> str:
     if call.error:
         body += (
             f'<tr class="sw-error"><td></td><td colspan="{len(cells) - 1}"'
-            f' style="text-align:left;color:#dc2626">'
+            f' style="text-align:left;color:{badge_of("failed")}">'
             f"{escaped(_cut(call.error, LONGEST_ERROR))}</td></tr>"
         )
     named = "" if call.status == "done" else f' class="sw-of-{escaped(call.status)}"'
@@ -325,7 +321,7 @@ def _took_html(call: CallRecord, longest: float) -> str:
     if took is None:
         return ""
     share = round(100 * took / longest) if longest else 0
-    bar = f'<i style="width:{share}%"></i>' if share else ""
+    bar = f'<i style="width:{share}%"></i>' if longest else ""
     return f"{_took(took)}{bar}"
 
 

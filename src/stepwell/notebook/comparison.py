@@ -13,10 +13,11 @@ from typing import Any, Protocol
 from stepwell import CallRecord
 
 from .chronicle import PALE, TEXT, title_html
+from .colours import badge_style, mark_of
 from .diagram import Diagram
 from .escaping import escaped
 from .history import amount_words, amounts_of, last_time, total, view_of
-from .markup import graph_column, is_beside, timeline_width
+from .markup import WIDEST, WIDTH, graph_column, is_beside, timeline_width
 from .svg import Mark, as_image
 from .timeline import axis_of, seconds, timeline_svg
 
@@ -112,10 +113,9 @@ class Comparison(Protocol):
         ...
 
 
-WIDTH = 920.0
 MOST_AMOUNTS = 4
-# Colours of what took less, about as much, and more time than in the first run.
-_LESS, _SAME, _MORE = "#34b56b", "#94a3b8", "#f59e0b"
+# States whose colours say: took less, about as much, more time than in the first run.
+_LESS, _SAME, _MORE = "done", "cancelled", "waiting"
 _LINE = "1px solid var(--jp-border-color2,rgba(128,128,128,.28))"
 # Within so much of 1, a ratio is no news.
 _NOISE = 0.05
@@ -148,7 +148,7 @@ def comparison_html(comparison: Comparison, diagram: Diagram | None) -> str:
     elif diagram is not None:
         story += _graph_html(comparison, diagram)
     return (
-        f'<div style="{TEXT};max-width:1080px;padding:4px 2px">'
+        f'<div style="{TEXT};max-width:{WIDEST:.0f}px;padding:4px 2px">'
         '<div style="display:flex;flex-flow:row wrap;gap:8px 12px;margin-bottom:10px">'
         f"{cards}</div>{story}</div>"
     )
@@ -168,7 +168,10 @@ def _kind(workflow: Any) -> tuple[str, str] | None:
 
 def _card_html(run: Run, base: Run) -> str:
     figures = run.total
-    facts = [f"{figures.calls:,} call{'s' if figures.calls != 1 else ''}"]
+    facts = [seconds(run.elapsed)]
+    if run is not base and base.elapsed and run.status == base.status:
+        facts.append(f"{_ratio_words(run.elapsed / base.elapsed)} of run 1")
+    facts += [f"{figures.calls:,} call{'s' if figures.calls != 1 else ''}"]
     if figures.retries:
         facts.append(f"{figures.retries:,} retried")
     if figures.failed:
@@ -178,19 +181,16 @@ def _card_html(run: Run, base: Run) -> str:
         facts.append(words if name == "cost" else f"{words} {name.replace('_', ' ')}")
     outcome = ""
     if run.outcome:
-        sign, colour = ("✗", "#dc2626") if run.failed else ("→", "#22a35a")
+        sign, state = ("✗", "failed") if run.failed else ("→", "done")
         outcome = (
             '<div style="overflow:hidden;text-overflow:ellipsis;white-space:nowrap;'
             "font-family:var(--jp-code-font-family,ui-monospace,Menlo,Consolas,"
-            f'monospace);font-size:12px"><b style="color:{colour}">{sign}</b> '
+            f'monospace);font-size:12px"><b style="color:{mark_of(state)}">{sign}</b> '
             f"{escaped(' '.join(run.outcome.split()))}</div>"
         )
-    took = [seconds(run.elapsed)]
-    if run is not base and base.elapsed and run.status == base.status:
-        took.append(f"{_ratio_words(run.elapsed / base.elapsed)} of run 1")
-    title = title_html(f"{run.number} · {run.name}", run.status, took)
+    title = title_html(f"{run.number} · {run.name}", run.status, [])
     return (
-        f'<div style="flex:1 1 280px;min-width:0;border:{_LINE};border-radius:8px;'
+        f'<div style="flex:1 1 240px;min-width:0;border:{_LINE};border-radius:8px;'
         f'padding:8px 12px">{title}<div style="{PALE}">'
         f"{escaped(' · '.join(facts))}</div>{outcome}</div>"
     )
@@ -240,22 +240,22 @@ def _step_cell(row: dict[str, Any], longest: float, *, first: bool) -> str:
     if row["failed"]:
         words.append(f"{row['failed']:,} failed")
     words.append(seconds(row["seconds"]))
-    against, colour = "", _SAME
+    against, state = "", _SAME
     if not first and row["ratio"] is not None:
         if _is_noise(row):
             against = f' <span style="{PALE}">≈</span>'
         else:
-            colour = _LESS if row["ratio"] < 1 else _MORE
+            state = _LESS if row["ratio"] < 1 else _MORE
             against = (
-                f' <b style="color:{colour};font-weight:600">'
-                f"{_ratio_words(row['ratio'])}</b> "
+                f' <span style="{badge_style(state)};padding:0 6px">'
+                f"{_ratio_words(row['ratio'])}</span> "
                 f'<span style="{PALE}">{_difference_words(row["difference"])}</span>'
             )
     share = 100 * row["seconds"] / longest
     return (
         f'<td style="{_CELL}">{" · ".join(words)}{against}'
         f'<div style="height:4px;min-width:1px;border-radius:2px;width:{share:.1f}%;'
-        f'background:{colour};margin-top:2px"></div></td>'
+        f'background:{mark_of(state)};margin-top:3px"></div></td>'
     )
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from stepwell import WorkflowHandler
 
 from . import kernel
+from .colours import badge_style, dot_html, mark_of
 from .escaping import escaped
-from .markup import STATE_COLOURS
 from .parts import short_repr
 from .story import CODE, PALE, TEXT
 from .timeline import seconds
@@ -115,7 +115,7 @@ class Crowd:
 
     def _html(self) -> str:
         pills = " ".join(
-            f'<span style="{_pill(state)}">{n} {escaped(state)}</span>'
+            f'<span style="{badge_style(state)}">{n:,} {escaped(state)}</span>'
             for state, n in self._counts()
         )
         whole = len(self._rows)
@@ -124,13 +124,15 @@ class Crowd:
         title = ", ".join(f"{n} × {escaped(name)}" for name, n in names.most_common(4))
         shown = self._most_telling()
         more = whole - len(shown)
-        rows = "".join(_row_html(row) for row in shown)
+        # Where nobody is at work any more, results get the room.
+        calls = "26%" if over < whole else "92px"
+        rows = "".join(_row_html(row, calls) for row in shown)
         left = f'<div style="{PALE}">and {more:,} more</div>' if more > 0 else ""
         return (
             f'<div style="{TEXT};max-width:1000px;padding:4px 2px">'
             '<div style="display:flex;gap:10px;align-items:center;flex-wrap:wrap">'
             f'<b style="font-size:14px;font-weight:600">{title}</b>{pills}'
-            f'<span style="{PALE}">{over:,}/{whole:,} over</span></div>'
+            f'<span style="{PALE}">{over:,}/{whole:,} ended</span></div>'
             '<div style="height:6px;border-radius:3px;margin:6px 0;overflow:hidden;'
             f'background:rgba(128,128,128,.18);display:flex">{self._bar()}</div>'
             '<div style="max-height:320px;overflow:auto">'
@@ -141,8 +143,7 @@ class Crowd:
     def _bar(self) -> str:
         whole = len(self._rows)
         return "".join(
-            f'<span style="width:{n / whole:.2%};background:'
-            f'{STATE_COLOURS.get(state, "#9ca3af")}"></span>'
+            f'<span style="width:{n / whole:.2%};background:{mark_of(state)}"></span>'
             for state, n in self._counts()
             if state not in ("running", "queued")
         )
@@ -156,24 +157,17 @@ class Crowd:
         return sorted(rows[:_MOST_ROWS], key=lambda row: row.number)
 
 
-def _pill(state: str) -> str:
-    colour = STATE_COLOURS.get(state, "#6b7280")
-    return (
-        f"background:{colour};color:#fff;border-radius:9px;padding:1px 9px;"
-        "font-size:11px;font-weight:600;line-height:16px"
-    )
-
-
-def _row_html(row: _Row) -> str:
+def _row_html(row: _Row, calls: str) -> str:
     one_line = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
-    left = f"text-align:left;padding:2px 8px;{one_line}"
-    colour = STATE_COLOURS.get(row.state, "#6b7280")
+    left = f"text-align:left;padding:2px 12px 2px 2px;{one_line}"
+    number = f"text-align:right;padding:2px 14px 2px 2px;{one_line}"
+    said = f' title="{escaped(row.outcome)}"' if row.outcome else ""
     return (
-        f'<tr><td style="{left};width:44px;{PALE}">#{row.number}</td>'
-        f'<td style="{left};width:86px;color:{colour};font-weight:600">'
-        f"{escaped(row.state)}</td>"
-        f'<td style="{left};width:72px;font-variant-numeric:tabular-nums">'
+        f'<tr style="background:none"><td style="{left};width:34px;{PALE}">'
+        f"{row.number}</td>"
+        f'<td style="{left};width:92px">{dot_html(row.state)}{escaped(row.state)}</td>'
+        f'<td style="{number};width:82px;font-variant-numeric:tabular-nums">'
         f"{seconds(row.elapsed)}</td>"
-        f'<td style="{left};width:34%">{escaped(row.calls)}</td>'
-        f'<td style="{left};{CODE}">{escaped(row.outcome)}</td></tr>'
+        f'<td style="{left};width:{calls}">{escaped(row.calls)}</td>'
+        f'<td style="{left};{CODE}"{said}>{escaped(row.outcome)}</td></tr>'
     )

@@ -109,7 +109,7 @@ def bundle_of_record(
             dropped=record.dropped_calls,
             elapsed=max(panel.view.elapsed, last_time(calls)),
         )
-        html = chronicle_html(history, panel.diagram, state=panel.view.state)
+        html = chronicle_html(history, panel.diagram, state=panel.state)
     return {"text/html": html, "text/plain": repr(record)}
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from .colours import EDGE, GIVEN, LIGHT, LOOP
 from .escaping import storable
 from .layout import Layout, framed, gap_down, lies_across
 from .paths import Point
 from .picture import Link, Node, Picture
-from .svg import EDGE, GIVEN, LIGHT, LOOP
 
 INCH = 72.0
 ARROWHEAD = 7.0

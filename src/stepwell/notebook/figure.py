@@ -7,10 +7,11 @@ scripts. What is said is in `tips`, ink in `svg`.
 
 from __future__ import annotations
 
+from .colours import BADGES, DARK_PAGES, STATUS_DARK
 from .escaping import escaped
 from .layout import Layout
 from .picture import Picture
-from .svg import DARK_PAGES, as_data_uri
+from .svg import as_data_uri
 from .tips import shortened
 
 # A picture taller than this is shown in a window of that height, which scrolls.
@@ -28,7 +29,8 @@ def figure_html(picture: Picture, layout: Layout, svg: str, *, prefix: str) -> s
     image = image_html(picture, layout, svg, prefix=prefix)
     name = f"{prefix}-said"
     rules = "".join(
-        f"{page} .{name} .warning{{color:#fbbf24!important}}" for page in DARK_PAGES
+        f"{page} .{name} .warning{{color:{STATUS_DARK['waiting'].line}!important}}"
+        for page in DARK_PAGES
     )
     style = f"<style>{rules}</style>" if picture.warnings else ""
     return f'<div class="{name}">{style}{image}{_facts(picture)}</div>'
@@ -111,7 +113,7 @@ def _titles(picture: Picture, layout: Layout) -> str:
 def _facts(picture: Picture) -> str:
     facts = (
         '<div style="font:12px var(--jp-ui-font-family,system-ui,sans-serif);'
-        'color:var(--jp-ui-font-color2,#7b8794);padding:2px 14px 6px">'
+        'color:var(--jp-ui-font-color2,#6b7280);padding:2px 14px 6px">'
         "<b "
         f'style="color:var(--jp-ui-font-color1,inherit)">{escaped(picture.name)}</b>'
         f" · {escaped(picture.facts())}"
@@ -120,7 +122,8 @@ def _facts(picture: Picture) -> str:
         facts += " · dashed: an event whose other steps are far away"
     for warning in picture.warnings:
         facts += (
-            '<span class="warning" style="color:#b45309;white-space:nowrap">'
+            f'<span class="warning" style="color:{BADGES["warning"]};'
+            'white-space:nowrap">'
             f" · ⚠ {escaped(warning)}</span>"
         )
     return f"{facts}</div>"

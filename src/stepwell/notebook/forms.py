@@ -10,14 +10,14 @@ import enum
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from stepwell import Event, Question, StepwellError
+from stepwell import Event, Question
 
 __all__ = ["Field", "Form", "Kind", "form_of"]
 
@@ -27,6 +27,10 @@ _RESPONSE = "response"
 # Text that is longer than this, or has lines, is edited in a box.
 _LONG = 80
 _MOST_BUTTONS = 5
+# Of a prompt, so many letters are shown.
+_LONGEST_PROMPT = 8_000
+# Stands for None where that is one of the choices, and not that nothing was chosen.
+_NONE: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,18 @@ class Field:
     choices: tuple[tuple[str, Any], ...] = ()
     help: str = ""
 
+    @property
+    def typed(self) -> str:
+        """The default as somebody would type it."""
+        if self.default is None or self.kind == "secret":
+            return ""
+        if self.kind != "json":
+            return str(self.default)
+        try:
+            return TypeAdapter(type(self.default)).dump_json(self.default).decode()
+        except Exception:  # JSON cannot hold it
+            return ""  # left empty, it is the default still
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -63,8 +79,10 @@ class Form:
 
     @property
     def prompt(self) -> str:
-        """What is asked."""
-        return self.question.prompt
+        """What is asked; the beginning of a very long text."""
+        text = self.question.prompt
+        longest = _LONGEST_PROMPT
+        return text if len(text) <= longest else text[: longest - 1] + "…"
 
     @property
     def buttons(self) -> tuple[tuple[str, Any], ...]:
@@ -90,11 +108,13 @@ class Form:
             if field.kind in ("number", "json") and isinstance(value, str):
                 value = _parsed(value)
             if isinstance(value, str) and not value.strip():
-                value = None if field.kind != "text" or field.required else value
+                is_text = field.kind in ("text", "long text")
+                may_be_empty = is_text and not (field.required or field.nullable)
+                value = value if may_be_empty else None
             if value is None and field.required:
                 wrong[field.name] = "is to be filled in"
             elif value is not None or (field.nullable and field.name in values):
-                found[field.name] = value
+                found[field.name] = None if value is _NONE else value
         if wrong:
             return None, wrong
         declares = bool(self.question.model.model_fields)
@@ -103,8 +123,11 @@ class Form:
             return self.question.answer(value), {}
         except ValidationError as error:
             names = {field.name for field in self.fields}
-            for each in error.errors():
+            declared = self.question.model.model_fields.items()
+            by_alias = {info.validation_alias: name for name, info in declared}
+            for each in error.errors(include_input=False, include_context=False):
                 first = str(each["loc"][0]) if each["loc"] else ""
+                first = by_alias.get(first, first)
                 rest = ".".join(map(str, each["loc"][1:]))
                 said = f"{rest}: {each['msg']}" if rest else str(each["msg"])
                 name = first if first in names else ""
@@ -112,8 +135,8 @@ class Form:
                     name, said if name or not first else f"{first}: {said}"
                 )
             return None, wrong
-        except (StepwellError, TypeError, ValueError) as error:
-            return None, {"": str(error)}
+        except Exception as error:  # of a validator of the user's, perhaps
+            return None, {"": str(error) or type(error).__name__}
 
 
 def form_of(question: Question) -> Form:
@@ -126,7 +149,7 @@ def form_of(question: Question) -> Form:
         if name not in given
     ]
     if not model.model_fields:
-        default = question.event.get("default")
+        default = Event.get(question.event, "default")
         kind: Kind = "text"
         if isinstance(default, bool):
             kind = "yes/no"
@@ -138,12 +161,19 @@ def form_of(question: Question) -> Form:
     if len(fields) == 1:
         only = fields[0]
         if only.default is None:
-            only = replace(only, default=question.event.get("default"))
+            only = replace(only, default=Event.get(question.event, "default"))
         if question.choices:
-            pairs = tuple((str(choice), choice) for choice in question.choices)
-            only = replace(only, kind="choice", choices=pairs)
+            only = replace(only, kind="choice", choices=_pairs(question.choices))
         fields = [only]
     return Form(question, tuple(fields))
+
+
+def _pairs(values: Iterable[Any]) -> tuple[tuple[str, Any], ...]:
+    """What is shown of values to choose from, and what that means; each once."""
+    pairs: dict[str, Any] = {}
+    for value in values:
+        pairs.setdefault(str(value), _NONE if value is None else value)
+    return tuple(pairs.items())
 
 
 def _field(name: str, info: FieldInfo, offered: Any) -> Field:
@@ -183,8 +213,7 @@ def _kind(annotation: Any) -> tuple[Kind, tuple[tuple[str, Any], ...], bool]:
         plain = all(one in (str, int, float, bool) for one in some)
         return ("text" if plain and str in some else "json"), (), optional
     if origin is Literal:
-        pairs = tuple((str(value), value) for value in typing.get_args(annotation))
-        return "choice", pairs, False
+        return "choice", _pairs(typing.get_args(annotation)), False
     if isinstance(annotation, type):
         if issubclass(annotation, enum.Enum):
             members = tuple((str(m.value), m) for m in annotation)

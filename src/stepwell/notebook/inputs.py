@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
+import time
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from stepwell import Event, Question, StepwellError, WorkflowHandler
 
 from . import kernel
 from .forms import Field, Form, form_of
+from .parts import short_repr
 
 __all__ = ["Attendant", "ask"]
 
+_boxes: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+# Seconds that a page has to open a channel for its widgets.
+_HEARD_WITHIN = 1.5
 _YES = {"y", "yes", "true", "1", "j", "ja", "oui", "si", "sí"}
+# So many choices are named where one is to be typed.
+_MOST_CHOICES = 30
 _NO = {"n", "no", "false", "0", "nein", "non"}
 
 
@@ -29,12 +37,17 @@ class Attendant:
 
     Args:
         handler: The run.
+        has_form: Says whether people can answer in a form. A run that stands in a
+            table has none, nor has one that is not shown.
     """
 
-    def __init__(self, handler: WorkflowHandler) -> None:
+    def __init__(self, handler: WorkflowHandler, has_form: Callable[[], bool]) -> None:
         self._handler = handler
+        self._has_form = has_form
         self._task: asyncio.Task[None] | None = None
         self._question: Question | None = None
+        # When that was first seen, and nothing was there to answer it in.
+        self._seen_at = 0.0
 
     def look(self) -> None:
         """Ask what has not been asked yet; called again and again."""
@@ -47,10 +60,12 @@ class Attendant:
         # Whoever reads the stream may be about to answer.
         if not asking or handler.record.audience or handler.status != "waiting":
             return
-        self._question = asking[0]
+        if self._question is not asking[0]:
+            self._question, self._seen_at = asking[0], time.monotonic()
+        is_new = time.monotonic() - self._seen_at < _HEARD_WITHIN
         if kernel.is_headless():
             work = self._give_up(asking[0])
-        elif kernel.hears_widgets_while_awaiting() and _has_widgets():
+        elif self._has_form() or (is_new and kernel.may_yet_hear_widgets()):
             return
         else:
             work = self._ask(asking[0])
@@ -62,23 +77,19 @@ class Attendant:
             self._task.cancel()
 
     async def _ask(self, question: Question) -> None:
-        event = await ask(question)
+        loop = asyncio.get_running_loop()
+        # A cell has one input box, and other runs of it may ask too.
+        async with _boxes.setdefault(loop, asyncio.Lock()):
+            event = await ask(question)
         with contextlib.suppress(StepwellError):  # the run has ended meanwhile
             self._handler.send_event(event)
 
     async def _give_up(self, question: Question) -> None:
-        kind = type(question.event).__name__
+        kind, asked = type(question.event).__name__, short_repr(question.prompt)
         await self._handler.cancel_run(
-            reason=f"{kind} asks {question.prompt!r}, and nobody can answer here. Pass "
+            reason=f"{kind} asks {asked}, and nobody can answer here. Pass "
             "answers=… to run()"
         )
-
-
-def _has_widgets() -> bool:
-    try:
-        return importlib.util.find_spec("ipywidgets") is not None
-    except ValueError:  # somebody has put None in its place
-        return False
 
 
 async def ask(question: Question) -> Event:
@@ -106,12 +117,15 @@ def _words(form: Form, field: Field, *, first: bool, wrong: str) -> str:
     if field.label:
         parts.append(f"{field.label}:")
     if field.choices:
-        listed = ", ".join(label for label, _ in field.choices)
+        labels = [label for label, _ in field.choices]
+        more = len(labels) - _MOST_CHOICES
+        listed = ", ".join(labels[:_MOST_CHOICES])
+        listed += f" and {more} more" if more > 0 else ""
         parts.append(f"[{listed}]")
     elif field.kind == "yes/no":
         parts.append("[yes/no]")
     if field.default is not None:
-        parts.append(f"(nothing for {field.default!r})")
+        parts.append(f"(nothing for {short_repr(field.default)})")
     return " ".join(parts) + " "
 
 

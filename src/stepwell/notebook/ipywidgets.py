@@ -16,6 +16,7 @@ import ipywidgets
 from stepwell import Event, Question
 
 from . import markup, story
+from .colours import ACCENT, DARK_PAGES, badge_style, mark_of
 from .diagram import Diagram
 from .escaping import escaped
 from .forms import Field, Form, form_of
@@ -54,6 +55,25 @@ class _Panel(ipywidgets.VBox):  # type: ignore[misc, unused-ignore]
         return str(self.said)
 
 
+# Where the keys are, and the arrow of a choice, which is black on dark pages too.
+_ARROW = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='18' "
+    "height='18'%3E%3Cpath fill='none' stroke='%23bbb' stroke-width='1.6' "
+    "d='M5 7l4 4 4-4'/%3E%3C/svg%3E"
+)
+_STYLE = (
+    f"<style>.sw-panel :focus-visible{{outline:2px solid {ACCENT};outline-offset:1px}}"
+    # Else long lines are cut off where they should end in dots.
+    ".sw-panel .widget-html-content{min-width:0}"
+    # Heard, not seen: labels that are not displayed name nothing.
+    ".sw-panel .widget-label{position:absolute;width:1px!important;height:1px;"
+    "padding:0;overflow:hidden;clip-path:inset(50%);white-space:nowrap}"
+    + "".join(
+        f'{page} .sw-panel{{--jp-widgets-dropdown-arrow:url("{_ARROW}")}}'
+        for page in DARK_PAGES
+    )
+    + "</style>"
+)
 # Panels of runs that are over, the last ones.
 _ended: list[_Panel] = []
 _MOST_ENDED = 20
@@ -66,21 +86,28 @@ class WidgetFace:
         diagram: The workflow's graph.
         prefix: Makes the classes in the page unique.
         acts: What pressing a button does.
-        is_heard: Whether what people do to widgets reaches this kernel while the cell
-            goes on; where it does not, no form pretends that it would.
+        is_heard: Says whether what people do to widgets reaches this kernel while the
+            cell goes on; as long as it does not, no form pretends that it would.
     """
 
     def __init__(
-        self, diagram: Diagram, prefix: str, acts: Acts, *, is_heard: bool = True
+        self,
+        diagram: Diagram,
+        prefix: str,
+        acts: Acts,
+        *,
+        is_heard: Callable[[], bool] = lambda: True,
     ) -> None:
         self._diagram = diagram
         self._prefix = prefix
         self._loop = asyncio.get_running_loop()
         self._acts = acts
         self._is_heard = is_heard
+        self.takes_answers = is_heard()
         self._forms: dict[Question, _FormBox] = {}
         self._changes = -1
         self._ticks = 0
+        self._rows = 0
         layout = ipywidgets.Layout
         self._header = _Text(layout=layout(flex="1 1 auto"))
         self._button = ipywidgets.Button(
@@ -90,13 +117,13 @@ class WidgetFace:
             layout=layout(width="92px", height="26px", flex="0 0 auto"),
         )
         self._button.on_click(self._pressed)
-        if not is_heard:
+        if not self.takes_answers:
             self._button.layout.display = "none"
         self._asking = ipywidgets.VBox(layout=layout(margin="0"))
         self._questions = _Text()
         self._progress = _Text()
         self._told = _Text()
-        self._graph = _Text(markup.graph_html(diagram, prefix))
+        self._graph = _Text(_STYLE + markup.graph_html(diagram, prefix))
         self._style = _Text(layout=layout(display="none"))
         self._timeline = _Text()
         self._log = _Text()
@@ -125,8 +152,13 @@ class WidgetFace:
         )
         self.widget = _Panel(
             [top, self._questions, self._asking, body, self._style],
-            layout=layout(max_width="1000px", overflow="hidden", padding="4px 2px"),
+            layout=layout(
+                max_width=f"{markup.WIDEST:.0f}px",
+                overflow="hidden",
+                padding="4px 2px",
+            ),
         )
+        self.widget.add_class("sw-panel")
 
     def bundle(self, view: RunView) -> dict[str, Any]:
         """The widget with a static picture beside it, for viewers without widgets."""
@@ -139,31 +171,47 @@ class WidgetFace:
         )
         return bundle
 
-    def paint(self, view: RunView) -> None:
+    def paint(self, view: RunView) -> int:
         """Send what changed since the last time; called by the panel's one loop."""
-        self._header.value = markup.header_html(view)
+        now = {self._header: markup.header_html(view)}
         changed = view.changes != self._changes
         if changed:
             self._changes = view.changes
-            self._style.value = markup.style_rules(view, self._diagram, self._prefix)
             told = bool(view.output or view.texts)
+            # Room that bars have taken they keep: nothing jumps between two loops.
+            self._rows = max(self._rows, story.progress_rows(view))
             lines = 10 if markup.is_beside(self._diagram) else 5
-            self._log.value = markup.live_log_html(view, lines=4 if told else lines)
-            self._told.value = story.told_html(view)
-            self._progress.value = story.progress_html(view)
+            now |= {
+                self._style: markup.style_rules(view, self._diagram, self._prefix),
+                self._log: markup.live_log_html(view, lines=4 if told else lines),
+                self._told: story.told_html(view),
+                self._progress: story.progress_html(view, rows=self._rows),
+            }
+            self._ask(view)
+        elif view.questions and not self.takes_answers:
             self._ask(view)
         for form in self._forms.values():
             form.paint(view)
         self._ticks += 1
         # Running bars grow with time alone; half the rate is plenty for those.
         if changed or self._ticks % 2 == 0:
-            self._timeline.value = markup.timeline_html(
+            now[self._timeline] = markup.timeline_html(
                 view, self._diagram, self._prefix
             )
+        letters = 0
+        for part, html in now.items():
+            if part.value != html:
+                part.value = html
+                letters += len(html)
+        return letters
 
     def _ask(self, view: RunView) -> None:
         """Show a form for each question that is open, and no other."""
-        if not self._is_heard:
+        if not self.takes_answers and self._is_heard():
+            # The page has opened a channel for it since.
+            self.takes_answers, self._button.layout.display = True, None
+            self._questions.value = ""
+        if not self.takes_answers:
             how = "Type the answer into the input box of the cell that waits."
             self._questions.value = story.questions_html(view, how=how)
             return
@@ -253,7 +301,7 @@ class _FormBox:
                 ipywidgets.HBox(self._buttons, layout=layout(flex_flow="row wrap")),
             ],
             layout=layout(
-                border_left="3px solid #d97706",
+                border_left=f"3px solid {mark_of('waiting')}",
                 padding="4px 10px",
                 margin="6px 0",
                 max_width="640px",
@@ -279,7 +327,7 @@ class _FormBox:
         return button
 
     def _row(self, field: Field) -> ipywidgets.Widget:
-        control = self._controls[field.name] = _control(field)
+        control = self._controls[field.name] = _control(field, self._form.prompt)
         if isinstance(control, ipywidgets.Text):
             # The Enter key; `on_submit`, which says the same, is deprecated.
             control.on_msg(self._heard)
@@ -313,8 +361,8 @@ class _FormBox:
         for name, text in self._wrong.items():
             said = wrong.get(name, "")
             text.value = said and (
-                f'<div style="color:#dc2626;font-size:12px;line-height:18px;'
-                f'white-space:pre-wrap">{escaped(said)}</div>'
+                f'<div role="alert" style="{story.TEXT};font-size:12px;'
+                f'line-height:18px;white-space:pre-wrap">{_WRONG} {escaped(said)}</div>'
             )
         if not wrong:
             self._rest()
@@ -328,18 +376,29 @@ class _FormBox:
             widget.disabled = True
 
 
-def _control(field: Field) -> ipywidgets.Widget:
+_WRONG = f'<span style="{badge_style("failed")};padding:0 6px">!</span>'
+
+
+def _control(field: Field, prompt: str) -> ipywidgets.Widget:
     """What a field is filled in with."""
     layout = ipywidgets.Layout(width="auto", max_width="520px")
+    # The name that screen readers say; what is seen stands above, with its help.
+    name = field.label or prompt
     if field.kind == "yes/no" or field.choices:
         options = list(field.choices) or [("Yes", True), ("No", False)]
         values = [value for _, value in options]
         index = values.index(field.default) if field.default in values else None
         if len(options) > 5:
-            return ipywidgets.Dropdown(options=options, index=index, layout=layout)
+            return ipywidgets.Dropdown(
+                options=options, index=index, layout=layout, description=name
+            )
         # All in a row, where the page knows how.
         return ipywidgets.RadioButtons(
-            options=options, index=index, layout=layout, orientation="horizontal"
+            options=options,
+            index=index,
+            layout=layout,
+            orientation="horizontal",
+            description=name,
         )
     kind, hint = ipywidgets.Text, {"number": "a number", "json": "JSON"}
     if field.kind == "secret":
@@ -347,9 +406,10 @@ def _control(field: Field) -> ipywidgets.Widget:
     elif field.kind in ("long text", "json"):
         kind = ipywidgets.Textarea
     return kind(
-        value="" if field.default is None else str(field.default),
+        value=field.typed,
         placeholder=hint.get(field.kind, ""),
         # Letters that are sent one by one arrive after the button that sends them.
         continuous_update=False,
         layout=layout,
+        description=name,
     )

@@ -88,6 +88,17 @@ def hears_widgets_while_awaiting() -> bool:
     return True
 
 
+def may_yet_hear_widgets() -> bool:
+    """Whether a page that was opened just now may still come to be heard.
+
+    On ipykernel 7.0 to 7.3 it opens a subshell when it shows its first widget.
+    """
+    with contextlib.suppress(Exception):
+        module = importlib.import_module("ipykernel")
+        return (7, 0) <= tuple(int(n) for n in module.version_info[:2]) < (7, 4)
+    return False
+
+
 async def ask_line(prompt: str, *, secret: bool = False) -> str:
     """Have somebody type a line into the input box of the cell at work.
 

@@ -9,6 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .colours import (
+    DARK_PAGES,
+    STATUS_DARK,
+    STATUS_LIGHT,
+    badge_of,
+    badge_style,
+    mark_of,
+)
 from .diagram import Diagram
 from .escaping import escaped
 from .figure import theme_rules
@@ -21,30 +29,20 @@ from .story import (
     output_html,
     questions_html,
 )
-from .svg import DARK_PAGES, STATUS_DARK, STATUS_LIGHT, Mark, as_image
-from .timeline import seconds, timeline_svg
+from .svg import Mark, as_image
+from .timeline import seconds, status_of, timeline_svg
 from .view import RunView
 
-STATE_COLOURS = {
-    "running": "#2563eb",
-    "waiting": "#b45309",
-    "done": "#15803d",
-    "failed": "#dc2626",
-    "cancelled": "#6b7280",
-    "timed out": "#c2410c",
-    "stalled": "#c2410c",
-}
-_ENTRY_COLOURS = {
-    "done": "#34b56b",
-    "failed": "#dc2626",
-    "retrying": "#f59e0b",
-    "waiting": "#d97706",
-    "warning": "#d97706",
-    "event": "#6366f1",
-    "stop": "#15803d",
-    "cancelled": "#9ca3af",
-}
+# What is shown of runs is at most so wide, and what fills it is drawn for that.
+WIDEST = 1000.0
+WIDTH = 996.0
 BESIDE = 640.0
+# Behind the error of a run that did not fail by itself.
+_TINTS = {
+    "cancelled": "rgba(128,128,128,.1)",
+    "stalled": "rgba(234,88,12,.08)",
+    "timed out": "rgba(234,88,12,.08)",
+}
 GRAPH_COLUMN = 500.0
 
 
@@ -57,8 +55,8 @@ def is_beside(diagram: Diagram) -> bool:
 def timeline_width(diagram: Diagram) -> float:
     """The timeline's full size beside or under this graph."""
     if not is_beside(diagram):
-        return 920.0
-    return 960.0 - max(graph_column(diagram), 240.0)
+        return WIDTH
+    return WIDTH - 18.0 - max(graph_column(diagram), 240.0)
 
 
 def graph_column(diagram: Diagram) -> float:
@@ -68,26 +66,25 @@ def graph_column(diagram: Diagram) -> float:
 
 def header_html(view: RunView) -> str:
     """Name, state, how far it is, how long it took."""
-    colour = STATE_COLOURS.get(view.state, "#6b7280")
     calls = view.calls
     facts = [f"{view.steps_done}/{len(view.steps)} steps"]
     if calls > len(view.steps) or calls > view.steps_done:
-        facts.append(f"{calls} call{'s' if calls != 1 else ''}")
+        facts.append(f"{calls:,} call{'s' if calls != 1 else ''}")
     facts.append(seconds(view.elapsed))
     facts += [escaped(words) for words in amounts_words(view.amounts)]
     stale = (
-        '<span style="color:#b45309" title="Its cell has been run again since this run '
-        'began; the run goes on with the steps as they were.">stale: its steps have '
-        "changed since</span>"
+        '<span title="Its cell has been run again since this run began; the run goes '
+        'on with the steps as they were.">'
+        f'<span style="{badge_style("warning")}">stale</span>'
+        f' <span style="{PALE}">its steps have changed since</span></span>'
         if view.stale
         else ""
     )
     return (
-        f'<div style="{TEXT};display:flex;align-items:center;gap:10px;flex-wrap:wrap">'
+        f'<div style="{TEXT};display:flex;align-items:center;gap:0 10px;'
+        'flex-wrap:wrap">'
         f'<b style="font-size:14px;font-weight:600">{escaped(view.name)}</b>'
-        f'<span style="background:{colour};color:#fff;border-radius:9px;padding:1px '
-        "9px;"
-        f'font-size:11px;font-weight:600;line-height:16px">{escaped(view.state)}</span>'
+        f'<span style="{badge_style(view.state)}">{escaped(view.state)}</span>'
         f'<span style="{PALE};'
         f'font-variant-numeric:tabular-nums">{" · ".join(facts)}</span>'
         f"{stale}</div>"
@@ -97,7 +94,7 @@ def header_html(view: RunView) -> str:
 def marks(view: RunView) -> dict[str, Mark]:
     """How each step is painted on the graph."""
     return {
-        name: Mark(step.status, count_words(view, name))
+        name: Mark(status_of(view, step), count_words(view, name))
         for name, step in view.steps.items()
     }
 
@@ -107,14 +104,16 @@ def count_words(view: RunView, name: str) -> str:
     step = view.steps[name]
     whole = step.calls + step.queued
     if step.failed:
-        return f"{step.failed} failed" if whole > 1 else "failed"
+        return f"{step.failed:,} failed" if whole > 1 else "failed"
     if step.lacks:
         return step.lacks
+    if step.status == "cancelled":
+        return f"{step.cancelled:,} cancelled" if whole > 1 else "cancelled"
     if step.kept and not whole:
         return "kept"
     if whole < 2:
         return ""
-    return str(step.done) if step.done == whole else f"{step.done}/{whole}"
+    return f"{step.done:,}" if step.done == whole else f"{step.done:,}/{whole:,}"
 
 
 def style_rules(view: RunView, diagram: Diagram, prefix: str) -> str:
@@ -133,10 +132,11 @@ def style_rules(view: RunView, diagram: Diagram, prefix: str) -> str:
         if step is None:
             continue
         here = f".{prefix} .{node.id}"
-        light, dark = STATUS_LIGHT[step.status], STATUS_DARK[step.status]
+        status = status_of(view, step)
+        light, dark = STATUS_LIGHT[status], STATUS_DARK[status]
         pulse = (
             f";animation:{prefix}-pulse 1.4s ease-in-out infinite"
-            if step.status == "running"
+            if status == "running"
             else ""
         )
         rules.append(
@@ -151,7 +151,7 @@ def style_rules(view: RunView, diagram: Diagram, prefix: str) -> str:
         words = count_words(view, node.name)
         if words:
             rules.append(
-                f"{here} .count{{background:{light.line};padding:0 6px}}"
+                f"{here} .count{{background:{badge_of(status)};padding:0 6px}}"
                 f'{here} .count::after{{content:"{words}"}}'
             )
     if view.state == "waiting":
@@ -182,7 +182,6 @@ def log_html(entries: Iterable[Entry], *, earlier: int = 0) -> str:
     if earlier > 0:
         rows.append(f'<div style="{PALE}">… {earlier:,} earlier lines not kept</div>')
     for entry in entries:
-        colour = _ENTRY_COLOURS.get(entry.kind, "#9ca3af")
         step = (
             f'<b style="font-weight:600">{escaped(entry.step)}</b> '
             if entry.step
@@ -192,8 +191,8 @@ def log_html(entries: Iterable[Entry], *, earlier: int = 0) -> str:
             '<div style="display:flex;gap:10px;white-space:nowrap">'
             f'<span style="{PALE};min-width:58px;text-align:right;flex:none;'
             f'font-variant-numeric:tabular-nums">{entry.at:.3f}</span>'
-            f'<span style="background:{colour};width:7px;height:7px;border-radius:50%;'
-            'flex:none;align-self:center"></span>'
+            f'<span style="background:{mark_of(entry.kind)};width:7px;height:7px;'
+            'border-radius:50%;flex:none;align-self:center"></span>'
             '<span style="overflow:hidden;text-overflow:ellipsis;min-width:0">'
             f"{step}{escaped(' '.join(entry.text.split()))}</span></div>"
         )
@@ -223,11 +222,13 @@ def ending_html(view: RunView, *, brief: bool = False) -> str:
         said = said.split("\n", 1)[0] if brief else said
         notes = getattr(view.error, "__notes__", [])
         shown = "\n".join([f"{type(view.error).__name__}: {said}", *map(str, notes)])
+        state = view.state if view.state in _TINTS else "failed"
+        tint = _TINTS.get(state, "rgba(220,38,38,.08)")
         shown = shown if len(shown) <= 1500 else shown[:1499] + "…"
         return (
             f'<div style="{CODE};line-height:1.5;white-space:pre-wrap;'
             "overflow-wrap:anywhere;"
-            "border-left:3px solid #dc2626;background:rgba(220,38,38,.08);"
+            f"border-left:3px solid {mark_of(state)};background:{tint};"
             "border-radius:3px;"
             f'padding:6px 10px;margin:6px 0">{escaped(shown)}</div>'
         )
@@ -235,7 +236,8 @@ def ending_html(view: RunView, *, brief: bool = False) -> str:
         return (
             f'<div style="{CODE};overflow:hidden;text-overflow:ellipsis;'
             "white-space:nowrap;"
-            f'padding:4px 4px 0"><span style="color:#22a35a;font-weight:700">→</span> '
+            f'padding:4px 2px 0"><span style="color:{mark_of("done")};'
+            'font-weight:700">→</span> '
             f"{escaped(view.result)}</div>"
         )
     return ""
@@ -245,7 +247,7 @@ def problem_html(said: str) -> str:
     """What is wrong with a workflow that cannot be drawn yet."""
     return (
         f'<div style="{CODE};line-height:1.5;white-space:pre-wrap;max-width:1000px;'
-        "border-left:3px solid #d97706;background:rgba(217,119,6,.09);"
+        f"border-left:3px solid {mark_of('warning')};background:rgba(217,119,6,.09);"
         f'border-radius:3px;padding:6px 10px;margin:4px 0">{escaped(said)}</div>'
     )
 
@@ -299,7 +301,8 @@ def whole_html(
     else:
         body = f'<div style="margin:6px 0">{graph}</div>{story}'
     return (
-        f'<div class="{prefix}-whole" style="{TEXT};max-width:1000px;padding:4px 2px">'
+        f'<div class="{prefix}-whole" style="{TEXT};max-width:{WIDEST:.0f}px;'
+        'padding:4px 2px">'
         f"<style>{theme_rules(f'{prefix}-whole')}</style>"
         f"{header_html(view)}{body}</div>"
     )

@@ -6,10 +6,10 @@ network, others show the bare text. Asked for by `to_mermaid`.
 
 from __future__ import annotations
 
+from .colours import GIVEN, LIGHT, LOOP
 from .escaping import storable
 from .layout import lies_across
 from .picture import Picture
-from .svg import GIVEN, LIGHT, LOOP
 
 _SHAPES = {
     "step": ('["', '"]'),

@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from stepwell import Context, WorkflowRuntimeError
@@ -26,11 +27,14 @@ __all__ = [
 
 # A line without an end is kept back until so many letters have come.
 _LONGEST_PIECE = 4_000
+# Of what is printed at once, so many letters are kept by the run's record: the last.
+_MOST_AT_ONCE = 100_000
+# Within so many calls a handler of log records has written what it was given.
+_DEEPEST_HANDLER = 30
 # (call, step's source) and the text that has no end yet; by run.
 _pending: dict[str, dict[tuple[int, str], tuple[Context[Any], str]]] = {}
 _lock = threading.Lock()
 _echo: set[str] = set()
-_here = threading.local()
 
 
 def lead_here(run_id: str, *, echo: bool = False) -> None:
@@ -74,7 +78,7 @@ class StepStream:
             return int(self._stream.write(text))
         if ctx.run_id in _echo:
             self._stream.write(text)
-        if self._source == "stderr" and _is_repeated(text):
+        if self._source == "stderr" and _repeats_a_record():
             return len(text)
         _take(ctx, self._source, text)
         return len(text)
@@ -137,13 +141,12 @@ class _Records:
 
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         record = self.before(*args, **kwargs)
-        ctx = None if record.name.startswith("stepwell") else _step_here()
+        ctx = _step_here() if _is_told(record) else None
         if ctx is not None:
             try:
                 said = record.getMessage()
             except Exception:  # its arguments do not fit; logging says so itself
                 return record
-            _here.logged = said
             error = record.exc_info[1] if record.exc_info else None
             if error is not None:
                 said += f"\n{type(error).__name__}: {error}"
@@ -151,12 +154,20 @@ class _Records:
         return record
 
 
-def _is_repeated(text: str) -> bool:
-    """Whether this is a log record on its way through a handler to the cell."""
-    logged = getattr(_here, "logged", None)
-    if logged and logged in text:
-        return True
-    _here.logged = None
+def _is_told(record: logging.LogRecord) -> bool:
+    """Whether the step at work is told of a record; our own are for the cell."""
+    return not record.name.startswith("stepwell")
+
+
+def _repeats_a_record() -> bool:
+    """Whether a handler writes a log record here that the step was told of."""
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_DEEPEST_HANDLER):
+        if frame is None or frame.f_code is logging.Handler.handleError.__code__:
+            return False  # it says what is wrong with the record
+        if frame.f_code is logging.Handler.handle.__code__:
+            return _is_told(frame.f_locals["record"])
+        frame = frame.f_back
     return False
 
 
@@ -176,16 +187,24 @@ def _take(ctx: Context[Any], source: str, text: str, *, flush: bool = False) -> 
         with _lock:
             there[key] = (ctx, rest)
         text = whole + end
+    lost = len(text) - _MOST_AT_ONCE
+    if lost > 0:
+        text = f"… {lost:,} letters not kept\n{text[lost:]}"
     if text:
         ctx.log(text, source=source)
 
 
 def _step_here() -> Context[Any] | None:
-    """The context of the step at work, if its run is being shown and goes on."""
+    """The context of the step at work, if its run is being shown and goes on.
+
+    For a run that a step has begun and that is not shown itself, it is that step's.
+    """
     if not _pending:
         return None
     try:
-        ctx = Context.get_step_context()
+        ctx: Context[Any] | None = Context.get_step_context()
     except WorkflowRuntimeError:
         return None
-    return ctx if ctx.run_id in _pending and ctx.is_running else None
+    while ctx is not None and not (ctx.run_id in _pending and ctx.is_running):
+        ctx = ctx.parent
+    return ctx

@@ -12,8 +12,11 @@ import asyncio
 import importlib
 import itertools
 import logging
-from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from stepwell import (
     Context,
@@ -28,61 +31,25 @@ from stepwell import (
 from . import kernel, markup, output, story
 from .choices import chosen
 from .diagram import Diagram
+from .faces import Face, StillFace, UpdatingFace
 from .parts import StepView, short_repr
-from .view import RunView
+from .view import OVER, RunView
 
 PERIOD = 0.11
+# Letters that all panels together send in a second, in the long run. Servers drop
+# whatever comes from a kernel that sends a million bytes a second.
+MOST_LETTERS = 500_000
+# The part of its time that an event loop may spend on painting a panel.
+MOST_TIME = 0.2
 log = logging.getLogger("stepwell.notebook")
 _numbers = itertools.count(1)
-
-
-class Face(Protocol):
-    """One live display of a run."""
-
-    def bundle(self, view: RunView) -> dict[str, Any]:
-        """What to show first."""
-        ...
-
-    def paint(self, view: RunView) -> None:
-        """Bring the display up to date."""
-        ...
-
-    def close(self, html: str) -> None:
-        """Show how the run ended, and let go of what the display holds."""
-        ...
-
-
-class UpdatingFace:
-    """A live display without widgets: the whole HTML is sent again each time."""
-
-    def __init__(self, diagram: Diagram, prefix: str, display_id: str) -> None:
-        self._diagram = diagram
-        self._prefix = prefix
-        self._display_id = display_id
-        self._changes = -1
-        self._ticks = 0
-
-    def bundle(self, view: RunView) -> dict[str, Any]:
-        """The run as it stands, as HTML and in one line."""
-        html = markup.whole_html(view, self._diagram, prefix=self._prefix, inline=True)
-        return {"text/html": html, "text/plain": markup.one_line(view)}
-
-    def paint(self, view: RunView) -> None:
-        """Send it again, unless only its clock has moved."""
-        self._ticks += 1
-        if view.changes != self._changes or self._ticks % 8 == 0:
-            self._changes = view.changes
-            kernel.show_again(self.bundle(view), self._display_id)
-
-    def close(self, html: str) -> None:
-        """Nothing is held, and the end was shown as everything before."""
 
 
 class RunPanel:
     """Everything shown of one run, in however many cells.
 
     Args:
-        handler: The run. It is let go of when the run is over.
+        handler: The run. It is kept by the panel only while that follows it.
     """
 
     def __init__(self, handler: WorkflowHandler) -> None:
@@ -93,36 +60,60 @@ class RunPanel:
         self.final: dict[str, Any] | None = None
         self.final_brief: dict[str, Any] | None = None
         self._brief: set[str] = set()
-        self._handler: WorkflowHandler | None = handler
+        self._workflow = handler.workflow
+        self._handler_ref = ref(handler)
         self._diagram: Diagram | None = None
         self._faces: dict[str, Face] = {}
         self._following: asyncio.Task[None] | None = None
         self._hurry: asyncio.Future[None]
         self._state: dict[str, str] = {}
+        # Painted again not before then, by `time.monotonic()`.
+        self._rests_until = 0.0
+        self._has_failed = False
+        self._has_read_all = False
         _by_record[handler.record] = self
+
+    @property
+    def _handler(self) -> WorkflowHandler | None:
+        """The run, unless it is over and shown to be, or nobody has it any more."""
+        return None if self.final is not None else self._handler_ref()
+
+    @property
+    def state(self) -> str:
+        """What has become of the run; empty where nobody has seen it end."""
+        handler = self._handler
+        if handler is not None:
+            return handler.status
+        return self.view.state if self.final is not None else ""
+
+    @property
+    def has_form(self) -> bool:
+        """Whether somebody can answer here while a cell awaits the run."""
+        shows = any(face.takes_answers for face in self._faces.values())
+        return shows and kernel.hears_widgets_while_awaiting()
 
     @property
     def diagram(self) -> Diagram:
         """The workflow's graph, laid out when first needed."""
         if self._diagram is None:
-            assert self._handler is not None
-            self._diagram = diagram_of(self._handler.workflow)
+            self._diagram = diagram_of(self._workflow)
             for name in self._diagram.steps_in_order():
                 self.view.steps.setdefault(name, StepView(name))
         return self._diagram
 
     def follow(self) -> None:
         """Begin to read the run's stream; needs the run's event loop."""
-        if self._following is None and self._handler is not None:
-            self._take_over(self._handler.resumed_from)
-            self._run_id = self._handler.run_id
+        handler = self._handler
+        if self._following is None and handler is not None:
+            self._take_over(handler.resumed_from)
+            self._run_id = handler.run_id
             output.lead_here(self._run_id, echo=chosen.echo)
-            self._handler.record.was_read = True  # so nobody need be told to read it
-            self._handler.ctx.store.watch(self._state_changed)
+            handler.record.was_read = True  # so nobody need be told to read it
+            handler.ctx.store.watch(self._state_changed)
             self._state_changed("")
             self._hurry = asyncio.get_running_loop().create_future()
             self._following = asyncio.get_running_loop().create_task(
-                self._follow(self._handler), name=f"stepwell panel {self.prefix}"
+                self._follow(handler), name=f"stepwell panel {self.prefix}"
             )
 
     def _take_over(self, earlier: WorkflowHandler | None) -> None:
@@ -143,15 +134,30 @@ class RunPanel:
             return
         self.cells.add(cell)
         display_id = f"{self.prefix}-{len(self.cells)}"
-        if self.final is not None or self._handler is None:
+        handler = self._handler
+        if handler is None:
             kernel.show(self.final or {}, display_id)
             return
         if awaited:
             self._brief.add(display_id)
-        face = self._new_face(display_id, awaited=awaited)
-        self._look(self._handler)
-        kernel.show(face.bundle(self.view), display_id)
+        bundle: dict[str, Any] = {"text/plain": markup.one_line(self.view)}
+        face: Face = StillFace(bundle)
+        with self._harmless():
+            self._look(handler)
+            made = self._new_face(display_id, awaited=awaited)
+            bundle = made.bundle(self.view)
+            face = made
+        self._show(face, bundle, display_id)
+
+    def show_still(self, cell: str, bundle: dict[str, Any]) -> None:
+        """Show the run as it stands in this cell, and how it ended when it has."""
+        self.cells.add(cell)
+        self._show(StillFace(bundle), bundle, f"{self.prefix}-{len(self.cells)}")
+
+    def _show(self, face: Face, bundle: dict[str, Any], display_id: str) -> None:
+        kernel.show(bundle, display_id)
         self._faces[display_id] = face
+        _live.add(self)
         self.follow()
 
     def show_final(self, cell: str) -> None:
@@ -163,16 +169,22 @@ class RunPanel:
     async def wait_for_end(self) -> None:
         """Wait until the run is over and its displays are frozen."""
         self.follow()
-        if self._following is not None:
-            if not self._hurry.done():
-                self._hurry.set_result(None)
-            await asyncio.wait({self._following})
+        if self._following is None:
+            return
+        loop = self._following.get_loop()
+        if loop is not asyncio.get_running_loop():
+            # It was displayed where another loop runs than the run's own.
+            there = asyncio.run_coroutine_threadsafe(self.wait_for_end(), loop)
+            return await asyncio.wrap_future(there)
+        if not self._hurry.done():
+            self._hurry.set_result(None)
+        await asyncio.wait({self._following})
 
     def _new_face(self, display_id: str, *, awaited: bool) -> Face:
         module = _widgets()
         if module is None:
             return UpdatingFace(self.diagram, display_id, display_id)
-        heard = not awaited or kernel.hears_widgets_while_awaiting()
+        heard = kernel.hears_widgets_while_awaiting if awaited else lambda: True
         face: Face = module.WidgetFace(self.diagram, display_id, self, is_heard=heard)
         return face
 
@@ -182,38 +194,43 @@ class RunPanel:
 
     def dismiss(self, question: Question) -> None:
         """Cancel the run, because somebody does not want to answer."""
-        self._cancel(f"{question.prompt!r} was not answered: Cancel was pressed")
+        asked = short_repr(question.prompt)
+        self._cancel(f"{asked} was not answered: Cancel was pressed")
 
     def send(self, question: Question, event: Event) -> str:
         """Answer a question; gives what is wrong, or nothing."""
-        if self._handler is None or question not in self._handler.questions:
+        handler = self._handler
+        if handler is None or question not in handler.questions:
             return "This was answered already."
         try:
-            self._handler.send_event(event)
+            handler.send_event(event)
         except StepwellError as error:
             return str(error)
         return ""
 
     def _cancel(self, reason: str) -> None:
-        if self._handler is not None:
+        handler = self._handler
+        if handler is not None:
             task = asyncio.get_running_loop().create_task(
-                self._handler.cancel_run(reason=reason)
+                handler.cancel_run(reason=reason)
             )
             _kept.add(task)
             task.add_done_callback(_kept.discard)
 
     async def _follow(self, handler: WorkflowHandler) -> None:
-        _ = self.diagram
         reader = asyncio.create_task(self._read(handler))
-        while not reader.done() or not handler.is_done():
-            if reader.done():
-                await asyncio.sleep(0.01)
-            else:
-                await asyncio.wait({reader}, timeout=PERIOD)
-            self._paint(handler)
-        if not reader.cancelled() and reader.exception() is not None:
-            log.debug("the panel lost the stream", exc_info=reader.exception())
-        self._freeze(handler)
+        try:
+            while not reader.done() or not handler.is_done():
+                if reader.done():
+                    self._has_read_all = True
+                    await asyncio.sleep(0.01)
+                else:
+                    await asyncio.wait({reader}, timeout=PERIOD)
+                self._paint(handler)
+            if not reader.cancelled() and reader.exception() is not None:
+                log.debug("the panel lost the stream", exc_info=reader.exception())
+        finally:
+            self._freeze(handler)
 
     async def _read(self, handler: WorkflowHandler) -> None:
         """Fold the stream, many events at a time where they come fast.
@@ -225,22 +242,29 @@ class RunPanel:
         ran_dry = asyncio.Event()
         loop.call_soon(ran_dry.set)
         async for event, call_id in handler.record.follow():
-            self.view.apply(event, call_id)
+            with self._harmless():
+                self.view.apply(event, call_id)
             if ran_dry.is_set() and not self._hurry.done():
                 await asyncio.wait({self._hurry}, timeout=PERIOD / 2)
                 ran_dry.clear()
                 loop.call_soon(ran_dry.set)
 
     def _look(self, handler: WorkflowHandler) -> None:
-        """Take state and clock from the handler."""
-        result = ""
-        if handler.status == "done" and handler.is_done() and handler.error is None:
+        """Take state and clock from the handler.
+
+        A run counts as over when all of its stream has been read too: the view ends
+        what is still open then.
+        """
+        state, error, result = handler.status, handler.error, ""
+        if state in OVER and not self._has_read_all:
+            state, error = "running", None
+        elif state == "done" and handler.is_done() and error is None:
             value = handler.result()
             result = "" if value is None else short_repr(value)
         self.view.observe(
-            handler.status,
+            state,
             handler.elapsed,
-            error=handler.error,
+            error=error,
             result=result,
             questions=handler.questions,
             amounts=handler.record.amounts,
@@ -249,9 +273,10 @@ class RunPanel:
 
     def _state_changed(self, path: str) -> None:
         """Note what has changed in the run's state; called from inside its steps."""
-        if self._handler is None:
+        handler = self._handler
+        if handler is None:
             return
-        state = self._handler.ctx.store.current
+        state = handler.ctx.store.current
         held = {**state.__dict__, **(state.__pydantic_extra__ or {})}
         keys = [path.split(".")[0]] if path else [*held, *(self._state.keys() - held)]
         values: dict[str, str | None] = {}
@@ -267,35 +292,50 @@ class RunPanel:
             call_id = Context.get_step_context().call_id
         except WorkflowRuntimeError:
             call_id = 0
-        self.view.change_state(self._handler.elapsed, call_id, values)
+        self.view.change_state(handler.elapsed, call_id, values)
 
     def _paint(self, handler: WorkflowHandler) -> None:
-        if not self._faces:
+        begun = time.monotonic()
+        if not self._faces or begun < self._rests_until:
             return
-        self._look(handler)
-        for display_id, face in list(self._faces.items()):
-            try:
-                face.paint(self.view)
-            except Exception:
-                # A picture that cannot be painted must not end anybody's run.
-                log.warning("a run's panel could not be painted", exc_info=True)
-                del self._faces[display_id]
+        letters = 0
+        with self._harmless():
+            self._look(handler)
+            letters = sum([face.paint(self.view) for face in self._faces.values()])
+        now = time.monotonic()
+        self._rests_until = now + max(
+            PERIOD / 2, letters * len(_live) / MOST_LETTERS, (now - begun) / MOST_TIME
+        )
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """What goes wrong in here is logged once, and ends nobody's run."""
+        try:
+            yield
+        except Exception:
+            level = logging.DEBUG if self._has_failed else logging.WARNING
+            log.log(level, "a run's panel could not be painted", exc_info=True)
+            self._has_failed = True
 
     def _freeze(self, handler: WorkflowHandler) -> None:
+        self._has_read_all = True
         self._take_rest(handler)
         output.let_go(self._run_id)
-        handler.ctx.store.watch(None)
-        self._look(handler)
-        self.final = static_bundle(self.view, self.diagram, self.prefix)
-        self.final_brief = static_bundle(
-            self.view, self.diagram, self.prefix, brief=True
-        )
+        handler.ctx.store.unwatch(self._state_changed)
+        _live.discard(self)
+        final: dict[str, Any] = {"text/plain": repr(handler)}
+        brief = final
+        with self._harmless():
+            self._look(handler)
+            final = static_bundle(self.view, self.diagram, self.prefix)
+            brief = static_bundle(self.view, self.diagram, self.prefix, brief=True)
         for display_id, face in self._faces.items():
-            bundle = self.final_brief if display_id in self._brief else self.final
-            face.close(bundle["text/html"])
-            kernel.show_again(bundle, display_id)
+            bundle = brief if display_id in self._brief else final
+            with self._harmless():
+                face.close(bundle.get("text/html", ""))
+                kernel.show_again(bundle, display_id)
         self._faces.clear()
-        self._handler = None
+        self.final, self.final_brief = final, brief
         self.view.error = None
 
     def give_output_back(self) -> None:
@@ -343,11 +383,11 @@ def show_handler(handler: WorkflowHandler) -> None:
     kernel.name_handler(handler)
     if chosen.panel == "off":
         return kernel.show_once({"text/plain": repr(handler)})
-    panel = panel_of(handler)
-    if not kernel.is_headless() and chosen.panel == "live":
-        panel.show_live(kernel.current_cell())
+    panel, cell = panel_of(handler), kernel.current_cell()
+    watched = not kernel.is_headless()
+    if watched and chosen.panel == "live":
+        panel.show_live(cell)
         return
-    cell = kernel.current_cell()
     if cell in panel.cells:
         return  # awaited in the same cell, and so shown there
     bundle = panel.final
@@ -356,6 +396,8 @@ def show_handler(handler: WorkflowHandler) -> None:
         now.take_calls(handler.record)
         now.observe(handler.status, handler.elapsed, error=handler.error)
         bundle = static_bundle(now, panel.diagram, panel.prefix)
+        if watched:
+            return panel.show_still(cell, bundle)
     kernel.show(bundle, f"{panel.prefix}-now")
 
 
@@ -385,3 +427,5 @@ _panels: WeakKeyDictionary[WorkflowHandler, RunPanel] = WeakKeyDictionary()
 _by_record: WeakKeyDictionary[RunRecord, RunPanel] = WeakKeyDictionary()
 _diagrams: WeakKeyDictionary[type, Diagram] = WeakKeyDictionary()
 _kept: set[asyncio.Task[None]] = set()
+# Panels that are being painted.
+_live: WeakSet[RunPanel] = WeakSet()

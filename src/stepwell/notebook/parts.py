@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import re
 import reprlib
+import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+from weakref import WeakSet
 
 from stepwell import Event
 
 # Of one stream of text, and of one line that a step said, so many letters are kept.
 LONGEST_TEXT = 12_000
 LONGEST_LINE = 2_000
+# A repr that takes more seconds is not asked for again.
+SLOW_REPR = 0.05
 # Colours and cursor movements of terminals.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
 
@@ -69,7 +76,9 @@ class StepView:
             return "waiting"
         if self.queued:
             return "queued"
-        return "done" if self.done or self.kept else "idle"
+        if self.done or self.kept:
+            return "done"
+        return "cancelled" if self.cancelled else "idle"
 
 
 @dataclass(slots=True)
@@ -87,7 +96,10 @@ class StateChange:
 
 @dataclass(slots=True)
 class Line:
-    """A line that a step printed, logged, or said through `ctx.log`."""
+    """A line that a step printed, logged, or said through `ctx.log`.
+
+    `open` is one that has no end yet; `returned`, one whose next piece replaces it.
+    """
 
     at: float
     call_id: int
@@ -95,6 +107,13 @@ class Line:
     source: str
     text: str
     open: bool = False
+    returned: bool = False
+
+    def add(self, piece: str) -> None:
+        """Take more of the line; after a carriage return it begins anew."""
+        before = "" if self.returned and piece else self.text
+        self.text = plain_line(before + piece)
+        self.returned = piece.endswith("\r")
 
 
 @dataclass(slots=True)
@@ -114,6 +133,7 @@ class TextStream:
         """Take one more piece."""
         self.text += delta
         self.pieces += 1
+        # Not at each piece, which would copy it all for each.
         if len(self.text) > 2 * LONGEST_TEXT:
             self.text = self.text[-LONGEST_TEXT:]
 
@@ -166,13 +186,48 @@ class _ShortRepr(reprlib.Repr):
         self.maxstring = self.maxother = 90
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = 4
         self.maxlevel = 3
+        self.maxfrozenset = self.maxset
+        # Classes whose repr takes long: it is made for each change of a state.
+        self._slow: WeakSet[type] = WeakSet()
+
+    # The inherited ones sort all there is, to show the first few.
+
+    def repr_set(self, x: set[Any], level: int) -> str:
+        return self._few("{", x, "}", level) if x else "set()"
+
+    def repr_frozenset(self, x: frozenset[Any], level: int) -> str:
+        return self._few("frozenset({", x, "})", level) if x else "frozenset()"
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        few = {k: x[k] for k in islice(x, self.maxdict + 1)}
+        return super().repr_dict(few, level)
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        kind = type(x)
+        if kind in self._slow:
+            return f"<{kind.__name__}>"
+        begun = time.monotonic()
+        text = super().repr_instance(x, level)
+        if time.monotonic() - begun > SLOW_REPR:
+            self._slow.add(kind)
+        return text
+
+    def _few(self, left: str, x: Iterable[Any], right: str, level: int) -> str:
+        if level <= 0:
+            return f"{left}...{right}"
+        few = [self.repr1(each, level - 1) for each in islice(x, self.maxset + 1)]
+        shown = few if len(few) <= self.maxset else [*few[: self.maxset], "..."]
+        return f"{left}{', '.join(shown)}{right}"
 
 
 _words = _ShortRepr()
 
 
 def short_repr(value: object) -> str:
-    """A repr of at most a line, of any object, however large; never raises."""
+    """A repr of at most a line, of any object, however large; never raises.
+
+    Of classes whose repr has taken long once, only the name is shown from then on.
+    """
     try:
         text = _words.repr(value)
     except Exception as problem:
@@ -187,7 +242,7 @@ def short_repr(value: object) -> str:
 def event_words(event: Event) -> str:
     """An event on one line: its class and its fields, shortened."""
     fields = ", ".join(
-        f"{key}={short_repr(value)}" for key, value in list(event.items())[:8]
+        f"{key}={short_repr(value)}" for key, value in list(Event.items(event))[:8]
     )
     text = f"{type(event).__name__}({fields})"
     return text if len(text) <= 220 else text[:219] + "…"

@@ -12,6 +12,7 @@ import inspect
 import sys
 from collections.abc import Coroutine
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from stepwell import WorkflowHandler
 
@@ -51,7 +52,8 @@ async def present(handler: WorkflowHandler, outcome: Coroutine[Any, Any, Any]) -
         room = _room_of(cell)
         room.admit(handler)
     kernel.name_handler(handler)
-    attendant = Attendant(handler)
+    handler.record.was_read = True  # the attendant sees to its questions
+    attendant = Attendant(handler, lambda: room.has_form(handler))
     task = asyncio.ensure_future(_held(outcome))
     with interrupts.awaiting():
         try:
@@ -210,9 +212,11 @@ class _Room:
     """
 
     def __init__(self) -> None:
-        self._panels: dict[WorkflowHandler, RunPanel] = {}
+        # Weakly, as runs and their results are not kept for having been shown.
+        self._panels: WeakKeyDictionary[WorkflowHandler, RunPanel] = WeakKeyDictionary()
+        self._granted = 0
         # Panels that are granted and not in the page yet; the table comes after them.
-        self._due: set[WorkflowHandler] = set()
+        self._due: WeakSet[WorkflowHandler] = WeakSet()
         self._crowd = Crowd()
 
     def admit(self, handler: WorkflowHandler) -> None:
@@ -220,21 +224,28 @@ class _Room:
         panel = panel_of(handler)
         if handler in self._panels or (panel.cells and panel.final is not None):
             self._panels[handler] = panel
-        elif len(self._panels) < MOST_PANELS and not len(self._crowd):
+        elif self._granted < MOST_PANELS and not len(self._crowd):
+            self._granted += 1
             self._panels[handler] = panel
             self._due.add(handler)
             panel.follow()
         else:
             for early in list(self._due):
+                self._granted -= 1
                 self._panels.pop(early).give_output_back()
                 self._crowd.add(early, name_of(early))
-            self._crowd.is_rest = bool(self._panels)
+            self._crowd.is_rest = bool(self._granted)
             self._due.clear()
             self._crowd.add(handler, name_of(handler))
 
     def panel_of(self, handler: WorkflowHandler) -> RunPanel | None:
         """The run's panel; None where it stands in the table."""
         return self._panels.get(handler)
+
+    def has_form(self, handler: WorkflowHandler) -> bool:
+        """Whether the run has a panel in which people can answer what it asks."""
+        panel = self._panels.get(handler)
+        return panel is not None and panel.has_form
 
     def note_shown(self, handler: WorkflowHandler) -> None:
         """Note that a panel is in the page, or need not be."""

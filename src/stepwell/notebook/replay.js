@@ -20,8 +20,8 @@
   };
   const BEGIN = 0, DONE = 1, FAILED = 2, CANCELLED = 3, RETRYING = 4;
   const WORDS = ["begins", "done", "failed", "cancelled", "fails and will try again"];
-  const COLOURS = ["#2563eb", "#22a35a", "#dc2626", "#9ca3af", "#d97706"];
-  const STATUSES = ["idle", "queued", "running", "done", "failed", "waiting"];
+  const KINDS = ["sw-running", "sw-done", "sw-failed", "sw-cancelled", "sw-retrying"];
+  const STATUSES = ["idle", "queued", "running", "done", "failed", "waiting", "cancelled"];
   const {steps, rows, moments} = data;
   const last = moments.length - 1;
   let now = last, timer = null, picked = -1;
@@ -164,7 +164,7 @@
     slider.setAttribute("aria-valuetext", words);
     said.replaceChildren(
       make("span", "", `${seconds(t)} · `),
-      Object.assign(make("b", "", words), {style: `font-weight:600;color:${COLOURS[kind]}`}),
+      Object.assign(make("b", KINDS[kind], words), {style: "font-weight:600"}),
       make("span", "", ` · ${now + 1} of ${moments.length}`));
     if (cursor) {
       cursor.setAttribute("x1", x(t));
@@ -196,13 +196,14 @@
       const running = count[BEGIN], done = count[DONE], failed = count[FAILED];
       const whole = running + done + failed + count[CANCELLED];
       const status = failed ? "failed" : running ? "running" : count[RETRYING] && !done
-        ? "queued" : done ? "done" : "idle";
+        ? "queued" : done ? "done" : count[CANCELLED] ? "cancelled" : "idle";
       for (const each of STATUSES) node.classList.toggle("is-" + each, each === status);
       const badge = node.querySelector(".count");
       if (!badge) return;
-      let words = failed ? (whole > 1 ? `${failed} failed` : "failed")
-        : whole > 1 ? (done === whole ? `${done}` : `${done}/${whole}`) : "";
-      if (words.length > 8 && !failed) words = `${done}`; // there is room for no more
+      const n = (number) => number.toLocaleString("en");
+      let words = failed ? (whole > 1 ? `${n(failed)} failed` : "failed")
+        : whole > 1 ? (done === whole ? n(done) : `${n(done)}/${n(whole)}`) : "";
+      if (words.length > 9 && !failed) words = n(done); // there is room for no more
       badge.textContent = words;
       badge.style.padding = words ? "0 6px" : "0";
     });

@@ -13,7 +13,18 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from .svg import DARK_PAGES, STATUS_DARK, STATUS_LIGHT
+from .colours import (
+    BADGES,
+    DARK_PAGES,
+    MARKS,
+    NAME_DARK,
+    NAME_LIGHT,
+    NOTE_DARK,
+    NOTE_LIGHT,
+    STATUS_DARK,
+    STATUS_LIGHT,
+    badge_of,
+)
 
 # Inside a script, what could end it, or begin a comment that hides its end.
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
@@ -46,16 +57,36 @@ def style_html() -> str:
         rules.append(
             f"{here} .box,{here} .sheet{{fill:{ink.fill};stroke:{ink.line}}}"
             f"{here} .label{{fill:{ink.text}}}{here} .chip{{fill:{ink.line}}}"
-            f"{here} .count{{background:{ink.line}}}"
+            f"{here} .count{{background:{badge_of(status)}}}"
         )
         for page in DARK_PAGES:
             rules.append(
                 f"{page} {here} .box,{page} {here} .sheet{{fill:{dark.fill};"
                 f"stroke:{dark.line}}}{page} {here} .label{{fill:{dark.text}}}"
             )
+    rules += _words_rules()
+    here = ".sw-h .sw-timeline"
+    rules.append(f"{here} .t1{{fill:{NAME_LIGHT}}}{here} .t2{{fill:{NOTE_LIGHT}}}")
     for page in DARK_PAGES:
-        rules.append(f"{page} .sw-h .sw-timeline .t1{{fill:#d1d5db}}")
+        rules.append(f"{page} {here} .t1{{fill:{NAME_DARK}}}")
+        rules.append(f"{page} {here} .t2{{fill:{NOTE_DARK}}}")
     return f"<style>{''.join(rules)}</style>"
+
+
+def _words_rules() -> list[str]:
+    """Colours of statuses as words, and of the bars of their calls."""
+    rules = [f".sw-h td i{{background:{MARKS['done']}}}"]
+    for status in ("queued", "running", "done", "failed", "retrying", "cancelled"):
+        dark = STATUS_DARK["waiting" if status == "retrying" else status].line
+        words = [f".sw-h .sw-{status}"]
+        if status == "failed":
+            words.append(".sw-h .sw-error td+td")
+        rules.append(f"{','.join(words)}{{color:{BADGES[status]}}}")
+        for page in DARK_PAGES:
+            there = ",".join(f"{page} {word}" for word in words)
+            rules.append(f"{there}{{color:{dark}!important}}")
+        rules.append(f".sw-h .sw-of-{status} i{{background:{MARKS[status]}}}")
+    return rules
 
 
 @functools.cache

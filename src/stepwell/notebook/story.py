@@ -11,7 +11,9 @@ from collections.abc import Iterable
 
 from stepwell import Question
 
+from .colours import badge_of, mark_of
 from .escaping import escaped
+from .forms import form_of
 from .parts import Line, Progress, TextStream
 from .timeline import seconds
 from .view import RunView
@@ -23,6 +25,7 @@ __all__ = [
     "amounts_words",
     "output_html",
     "progress_html",
+    "progress_rows",
     "questions_html",
     "told_html",
     "told_lines",
@@ -34,22 +37,27 @@ TEXT = (
     "UI',sans-serif);"
     "color:var(--jp-ui-font-color1,inherit)"
 )
-PALE = "color:var(--jp-ui-font-color2,#7b8794)"
+PALE = "color:var(--jp-ui-font-color2,#6b7280)"
 CODE = (
     "font-family:var(--jp-code-font-family,ui-monospace,Menlo,Consolas,monospace);"
     "font-size:12px"
 )
 _MOST_PROGRESS = 8
 _RULE = "border-top:1px solid var(--jp-border-color2,rgba(128,128,128,.25))"
+_EDGE = "border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.25))"
 _SOFT = "background:var(--jp-layout-color2,rgba(128,128,128,.12))"
+# Turned round, so that what is long shows its end without a script.
+_FROM_BELOW = "display:flex;flex-direction:column-reverse"
+_LEVEL = "color:#fff;border-radius:4px;padding:0 5px;font-size:11px"
 _ONE_LINE = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap;min-width:0"
-# Colours that tell steps apart, on light pages and on dark ones.
+# Colours that tell steps apart, as marks beside their names.
 _HUES = ("#6370f0", "#0f9d8c", "#d2691e", "#b04fd0", "#2f80ed", "#5f9e1e", "#d6497f")
+# What is said of where a line comes from, and in which state's colour.
 _SOURCES = {
-    "stderr": "#b45309",
-    "WARNING": "#b45309",
-    "ERROR": "#dc2626",
-    "CRITICAL": "#dc2626",
+    "stderr": "warning",
+    "WARNING": "warning",
+    "ERROR": "failed",
+    "CRITICAL": "failed",
 }
 
 
@@ -69,15 +77,29 @@ def amounts_words(amounts: dict[str, float]) -> list[str]:
     return parts
 
 
-def progress_html(view: RunView) -> str:
-    """How far the calls are that say so, a bar each."""
+def progress_html(view: RunView, *, rows: int = 0) -> str:
+    """How far the calls are that say so, a bar each.
+
+    Args:
+        view: The run.
+        rows: For how many bars there is room even where there are fewer.
+    """
     going_on = [each for each in view.progress.values() if not each.over]
-    if not going_on:
+    if not going_on and not rows:
         return ""
     left = len(going_on) - _MOST_PROGRESS
     more = f'<div style="{PALE}">and {left} more</div>' if left > 0 else ""
-    rows = "".join(_progress_row(each) for each in going_on[:_MOST_PROGRESS])
-    return f'<div style="{TEXT};padding:4px 2px">{rows}{more}</div>'
+    bars = "".join(_progress_row(each) for each in going_on[:_MOST_PROGRESS])
+    return (
+        f'<div style="{TEXT};padding:4px 2px;min-height:{20 * rows}px">{bars}{more}'
+        "</div>"
+    )
+
+
+def progress_rows(view: RunView) -> int:
+    """How many bars there are now."""
+    going_on = sum(not each.over for each in view.progress.values())
+    return min(going_on, _MOST_PROGRESS + 1)
 
 
 def _progress_row(progress: Progress) -> str:
@@ -88,7 +110,7 @@ def _progress_row(progress: Progress) -> str:
         words = f"{progress.done:,.6g}/{progress.total:,.6g} · {share:.0%}"
         bar = (
             f'<span style="position:absolute;left:0;top:0;bottom:0;width:{share:.1%};'
-            'background:#3b82f6;border-radius:4px"></span>'
+            f'background:{mark_of("running")};border-radius:4px"></span>'
         )
     return (
         '<div style="display:flex;gap:10px;align-items:center;line-height:20px">'
@@ -104,14 +126,24 @@ def _progress_row(progress: Progress) -> str:
 
 
 def told_html(view: RunView, *, lines: int = 6) -> str:
-    """What comes from the steps of a run that goes on: texts, and the last lines."""
+    """What comes from the steps of a run that goes on: texts, and the last lines.
+
+    Boxes have one of two heights, so that what is below them moves once, not with
+    every line.
+    """
     hues = _hues(view)
-    parts = [_text_html(stream, hues, 118) for stream in list(view.texts.values())[-2:]]
+    parts = []
+    for stream in list(view.texts.values())[-2:]:
+        short = len(stream.text) < 160 and stream.text.count("\n") < 2
+        parts.append(_text_html(stream, hues, 40 if short else 118, fixed=True))
+    parts += _more_texts(view, len(view.texts) - 2)
     if view.output:
         last = list(view.output)[-lines:]
+        room = 2 if view.output_made <= 2 else lines
         parts.append(
-            f'<div style="{_RULE};padding:4px 2px;overflow:hidden;'
-            f'max-height:{lines * 19}px">{_lines_html(last, hues)}</div>'
+            f'<div style="{_RULE};padding:4px 2px"><div style="{_FROM_BELOW};'
+            f'overflow:hidden;height:{room * 19}px"><div style="margin-bottom:auto">'
+            f"{_lines_html(last, hues)}</div></div></div>"
         )
     return f'<div style="{TEXT}">{"".join(parts)}</div>' if parts else ""
 
@@ -119,21 +151,33 @@ def told_html(view: RunView, *, lines: int = 6) -> str:
 def output_html(view: RunView) -> str:
     """All that is kept of what came from the steps, for a run that is over."""
     hues = _hues(view)
-    parts = [_text_html(stream, hues, 260) for stream in view.texts.values()]
+    height = 260 if len(view.texts) <= 2 else 118
+    parts = [_text_html(stream, hues, height) for stream in view.texts.values()]
+    parts += _more_texts(view, 0)
     if view.output:
         counts = Counter(line.step for line in view.output)
         steps = ", ".join(f"{escaped(step)} {n}" for step, n in counts.most_common(5))
         lost = view.output_made - len(view.output)
         earlier = f"… {lost:,} earlier lines not kept" if lost > 0 else ""
         number = view.output_made
+        # The edge at which lines are cut off, where they are.
+        edge = f"{_EDGE};" if len(view.output) > 13 else ""
         parts.append(
             f'<details open style="margin-top:6px"><summary style="{PALE};'
             f'cursor:pointer">{number:,} line{"s" if number != 1 else ""} of output · '
-            f'{steps}</summary><div style="max-height:260px;overflow:auto;'
+            f'{steps}</summary><div style="max-height:260px;overflow:auto;{edge}'
             f'padding:4px 2px"><div style="{PALE}">{earlier}</div>'
             f"{_lines_html(view.output, hues)}</div></details>"
         )
     return "".join(parts)
+
+
+def _more_texts(view: RunView, hidden: int) -> list[str]:
+    """That some texts are not shown, and that pieces of others are not kept."""
+    said = [f"and {hidden} more texts"] if hidden > 0 else []
+    if view.pieces_lost:
+        said.append(f"{view.pieces_lost:,} pieces of further texts not kept")
+    return [f'<div style="{PALE};font-size:12px">{" · ".join(said)}</div>'] * bool(said)
 
 
 def told_lines(view: RunView) -> str:
@@ -143,32 +187,47 @@ def told_lines(view: RunView) -> str:
     return "\n".join(lines)
 
 
-def _text_html(stream: TextStream, hues: dict[str, str], height: int) -> str:
-    # Turned round, so that a long text shows its end without a script.
+def _text_html(
+    stream: TextStream, hues: dict[str, str], height: int, *, fixed: bool = False
+) -> str:
     hue = hues.get(stream.step, _HUES[0])
+    pieces = f"{stream.pieces:,} piece{'s' if stream.pieces != 1 else ''}"
+    least = "" if fixed else "max-"
     return (
         f'<div style="{_RULE};padding:5px 2px">'
-        f'<div style="{PALE};font-size:11px;line-height:16px">'
-        f'<b style="font-weight:600;color:{hue}">{escaped(stream.step)}'
-        f"</b> · {escaped(stream.kind)} · {stream.pieces:,} pieces</div>"
-        f'<div style="display:flex;flex-direction:column-reverse;overflow:auto;'
-        f'max-height:{height}px"><div style="white-space:pre-wrap;'
-        f'overflow-wrap:anywhere">{escaped(stream.text)}</div></div></div>'
+        f'<div style="{PALE};font-size:12px;line-height:18px">'
+        f"{_step_html(stream.step, hue)}"
+        f" · {escaped(stream.kind)} · {pieces}</div>"
+        f'<div style="{_FROM_BELOW};overflow:auto;{least}height:{height}px">'
+        '<div style="white-space:pre-wrap;overflow-wrap:anywhere;margin-bottom:auto">'
+        f"{escaped(stream.text)}</div></div></div>"
+    )
+
+
+def _step_html(name: str, hue: str) -> str:
+    """A step's name, its colour before it: as letters it would be too pale."""
+    return (
+        f'<span style="border-left:3px solid {hue};padding-left:6px;font-weight:600;'
+        f'color:var(--jp-ui-font-color1,inherit)">{escaped(name)}</span>'
     )
 
 
 def _lines_html(lines: Iterable[Line], hues: dict[str, str]) -> str:
     rows = []
     for line in lines:
-        colour = _SOURCES.get(line.source)
-        ink = f"color:{colour}" if colour else ""
-        level = f"{line.source} " if line.source.isupper() else ""
+        state = _SOURCES.get(line.source)
+        level = ""
+        if state:
+            level = f'<span style="{_LEVEL};background:{badge_of(state)}">'
+            level += f"{escaped(line.source)}</span> "
+        elif line.source.isupper():
+            level = f"{escaped(line.source)} "
         rows.append(
             '<div style="display:flex;gap:8px">'
-            f'<span style="flex:none;max-width:150px;{_ONE_LINE};font-weight:600;'
-            f'color:{hues.get(line.step, _HUES[0])}">{escaped(line.step)}</span>'
-            f'<span style="white-space:pre-wrap;overflow-wrap:anywhere;min-width:0;'
-            f'{ink}">{escaped(level + line.text)}</span></div>'
+            f'<span style="flex:none;max-width:150px;{_ONE_LINE}">'
+            f"{_step_html(line.step, hues.get(line.step, _HUES[0]))}</span>"
+            '<span style="white-space:pre-wrap;overflow-wrap:anywhere;min-width:0">'
+            f"{level}{escaped(line.text)}</span></div>"
         )
     return f'<div style="{CODE};line-height:1.55">{"".join(rows)}</div>'
 
@@ -181,7 +240,7 @@ def questions_html(view: RunView, *, how: str = "") -> str:
         how: How to answer instead, in plain words.
     """
     asked = [
-        f'<div style="white-space:pre-wrap">{escaped(question.prompt)}</div>'
+        f'<div style="white-space:pre-wrap">{escaped(form_of(question).prompt)}</div>'
         f'<div style="{PALE};font-size:12px">{escaped(who_asks(question, view))}</div>'
         for question in view.questions
     ]
@@ -189,7 +248,8 @@ def questions_html(view: RunView, *, how: str = "") -> str:
         return ""
     hint = f'<div style="{PALE};font-size:12px">{escaped(how)}</div>' if how else ""
     return (
-        '<div style="border-left:3px solid #d97706;background:rgba(217,119,6,.09);'
+        f'<div style="border-left:3px solid {mark_of("waiting")};'
+        "background:rgba(217,119,6,.09);"
         f'border-radius:3px;padding:6px 10px;margin:6px 0;{TEXT}">'
         f"{''.join(asked)}{hint}</div>"
     )

@@ -2,8 +2,8 @@
 
 Light colours are plain attributes, so that every viewer and converter shows them;
 dark ones are style rules that only win where the page is dark. Everything from the
-user is escaped. Status colours of a run are painted in on request. Where things go
-is decided in `layout` and `graphviz`.
+user is escaped. Status colours of a run are painted in on request. The colours are in
+`colours`; where things go is decided in `layout` and `graphviz`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,18 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .colours import (
+    DARK,
+    DARK_PAGES,
+    EDGE,
+    GIVEN,
+    LIGHT,
+    LOOP,
+    STATUS_DARK,
+    STATUS_LIGHT,
+    Ink,
+    badge_of,
+)
 from .escaping import escaped
 from .layout import Layout
 from .picture import Kind, Node, Picture, text_width
@@ -19,55 +31,6 @@ from .picture import Kind, Node, Picture, text_width
 FONT = (
     "var(--jp-ui-font-family, system-ui), -apple-system, 'Segoe UI', Roboto, sans-serif"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Ink:
-    """Fill, outline and text colour of one kind of box."""
-
-    fill: str
-    line: str
-    text: str
-
-
-LIGHT: dict[Kind, Ink] = {
-    "step": Ink("#eef2ff", "#6366f1", "#312e81"),
-    "event": Ink("#f8fafc", "#cbd5e1", "#475569"),
-    "start": Ink("#ecfdf5", "#6ee7b7", "#065f46"),
-    "stop": Ink("#f1f5f9", "#94a3b8", "#334155"),
-    "human": Ink("#fffbeb", "#fcd34d", "#92400e"),
-    "person": Ink("#fef3c7", "#f59e0b", "#92400e"),
-    "resource": Ink("#ecfeff", "#22b8cf", "#155e75"),
-}
-DARK: dict[Kind, Ink] = {
-    "step": Ink("#272a52", "#818cf8", "#e0e7ff"),
-    "event": Ink("#20262f", "#4b5563", "#cbd5e1"),
-    "start": Ink("#0f2e26", "#2fae84", "#a7f3d0"),
-    "stop": Ink("#2a3038", "#64748b", "#e2e8f0"),
-    "human": Ink("#33280f", "#a9791c", "#fde68a"),
-    "person": Ink("#3d2e0c", "#d97706", "#fde68a"),
-    "resource": Ink("#0c2b33", "#1c8ba0", "#a5f3fc"),
-}
-STATUS_LIGHT: dict[str, Ink] = {
-    "queued": Ink("#f5f3ff", "#a5b4fc", "#4338ca"),
-    "running": Ink("#dbeafe", "#2563eb", "#1e3a8a"),
-    "done": Ink("#dcfce7", "#22a35a", "#14532d"),
-    "failed": Ink("#fee2e2", "#dc2626", "#7f1d1d"),
-    "waiting": Ink("#fef3c7", "#d97706", "#78350f"),
-    "idle": Ink("#f8fafc", "#cbd5e1", "#64748b"),
-}
-STATUS_DARK: dict[str, Ink] = {
-    "queued": Ink("#27243f", "#6f6bd8", "#c7d2fe"),
-    "running": Ink("#172d57", "#60a5fa", "#dbeafe"),
-    "done": Ink("#12331f", "#34b56b", "#bbf7d0"),
-    "failed": Ink("#451a1a", "#f87171", "#fecaca"),
-    "waiting": Ink("#3d2e0c", "#fbbf24", "#fde68a"),
-    "idle": Ink("#20262f", "#4b5563", "#94a3b8"),
-}
-EDGE = "#8a97aa"
-LOOP = "#a855f7"
-GIVEN = "#22a6bc"
-DARK_PAGES = ('[data-jp-theme-light="false"]', ".vscode-dark", 'html[theme="dark"]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +184,7 @@ def _node(
         parts.append(
             f'<rect class="pip" x="{_number(left)}" y="{_number(y - 8)}" rx="8" '
             'height="16" '
-            f'width="{_number(wide)}" fill="{ink.line}"/>'
+            f'width="{_number(wide)}" fill="{badge_of(mark.status)}"/>'
             f'<text x="{_number(left + wide / 2)}" y="{_number(y + 3.6)}" '
             'font-size="10" '
             'font-weight="700" fill="#fff" '

@@ -38,13 +38,12 @@ from .parts import (
     StateChange,
     StepView,
     TextStream,
-    plain_line,
 )
 
 LONGEST_LOG = 200
 LONGEST_OUTPUT = 500
 MOST_BARS = 1500
-MOST_TEXTS = 6
+MOST_TEXTS = 12
 MOST_PROGRESS = 50
 MOST_CHANGES = 2000
 OVER = frozenset({"done", "failed", "cancelled", "timed out", "stalled"})
@@ -66,7 +65,8 @@ class RunView:
     lines_made: int = 0
     output: deque[Line] = field(default_factory=lambda: deque(maxlen=LONGEST_OUTPUT))
     output_made: int = 0
-    texts: dict[tuple[int, str], TextStream] = field(default_factory=dict)
+    texts: dict[tuple[int, int, str], TextStream] = field(default_factory=dict)
+    pieces_lost: int = 0
     progress: dict[int, Progress] = field(default_factory=dict)
     states: deque[StateChange] = field(
         default_factory=lambda: deque(maxlen=MOST_CHANGES)
@@ -160,7 +160,8 @@ class RunView:
             self._note("stop", "", event)
         elif isinstance(event, InputRequiredEvent):
             self._note("waiting", self._step_of(call_id), event)
-        elif isinstance(delta := event.get("delta"), str):
+        # By the class, as an event may have a field of the name `get`.
+        elif isinstance(delta := Event.get(event, "delta"), str):
             self._written(event, call_id, delta)
         else:
             self._note("event", self._step_of(call_id), event)
@@ -175,7 +176,7 @@ class RunView:
                 last = Line(at, call_id, step, source, "")
                 self.output.append(last)
                 self.output_made += 1
-            last.text = plain_line(last.text + each)
+            last.add(each)
             last.open = not ended and number == len(lines) - 1
         self.changes += 1
 
@@ -202,14 +203,19 @@ class RunView:
 
     def _written(self, event: Event, call_id: int, delta: str) -> None:
         """A piece of a text: they are put together, and not a line of the log each."""
-        key = (call_id, type(event).__name__)
+        bar = self._open.get(call_id)
+        # Another attempt begins its text anew.
+        key = (call_id, bar.attempt if bar else 0, type(event).__name__)
         stream = self.texts.get(key)
         if stream is None:
-            stream = self.texts[key] = TextStream(
-                call_id, self._step_of(call_id), key[1]
-            )
-            if len(self.texts) > MOST_TEXTS:
-                del self.texts[next(iter(self.texts))]
+            if len(self.texts) >= MOST_TEXTS:
+                over = [each for each in self.texts if each[0] not in self._open]
+                if not over:
+                    self.pieces_lost += 1
+                    return
+                self.pieces_lost += self.texts.pop(over[0]).pieces
+            step = bar.step if bar else ""
+            stream = self.texts[key] = TextStream(call_id, step, key[2])
         stream.add(delta)
 
     def _progressed(self, event: StepProgress) -> None:
@@ -230,6 +236,8 @@ class RunView:
             status = "running" if call.ended is None else call.status
             counted = {"retrying": "retries"}.get(status, status)
             setattr(step, counted, getattr(step, counted) + 1)
+            if status == "done":
+                step.workers[call.worker] += 1
             self.bars.append(
                 Bar(
                     call.step,
