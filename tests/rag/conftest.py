@@ -11,7 +11,8 @@ DEMO = Path(__file__).resolve().parents[2] / "notebooks" / "data"
 
 
 @pytest.fixture(autouse=True)
-def settings_as_after_import():
+def settings_as_after_import(tmp_path, monkeypatch):
+    monkeypatch.setenv("STEPWELL_CACHE_DIR", str(tmp_path / "cache"))
     yield
     Settings.reset()
 

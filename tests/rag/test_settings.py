@@ -60,3 +60,43 @@ def test_reset_goes_back_to_the_beginning():
     Settings.reset()
     assert isinstance(Settings.llm, ExtractiveLLM)
     assert (Settings.chunk_size, Settings.offline) == (512, False)
+
+
+def test_preload_loads_what_is_set_and_what_is_passed():
+    loaded = []
+
+    class Loading(Model):
+        def __init__(self, name):
+            self.name = name
+
+        def load(self):
+            loaded.append(self.name)
+
+    Settings.llm = Loading("llm")
+    Settings.preload(Loading("reranker"), Model()).result(30)
+    assert loaded == ["reranker", "llm"]
+
+
+def test_preload_keeps_the_settings_of_its_block():
+    class Watching(Model):
+        def load(self):
+            self.saw = Settings.offline
+
+    model = Watching()
+    with Settings.use(offline=True):
+        ready = Settings.preload(model)
+    ready.result(30)
+    assert model.saw
+
+
+def test_what_goes_wrong_while_preloading_is_raised_by_who_waits():
+    class Broken(Model):
+        def load(self):
+            raise OSError("no disk")
+
+    with pytest.raises(OSError, match="no disk"):
+        Settings.preload(Broken()).result(30)
+
+
+def test_preload_without_models_is_ready_at_once():
+    Settings.preload().result(30)

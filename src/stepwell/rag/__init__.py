@@ -8,7 +8,7 @@ a vendor's name are imported by the first call that needs them.
 
 from __future__ import annotations
 
-from .answer import QueryEngine, Response
+from .answer import QueryEngine
 from .base import (
     LLM,
     ChatMessage,
@@ -16,15 +16,22 @@ from .base import (
     CompletionResponse,
     Embedding,
     NodePostprocessor,
+    NodeVectorStore,
+    ToolSelection,
     Usage,
     VectorStore,
 )
 from .display import show_nodes
-from .documents import Document, NodeList, NodeWithScore, TextNode
+from .diversity import MMR
+from .documents import Document, DocumentList, NodeList, NodeWithScore, TextNode
+from .embedding_cache import CachedEmbedding, EmbeddingCache
 from .errors import (
     DocumentReadError,
+    IndexFileError,
     IndexMismatchError,
     InvalidOptionError,
+    InvalidVectorError,
+    MaxIterationsError,
     MissingAPIKeyError,
     MissingExtraError,
     MissingPathError,
@@ -35,46 +42,98 @@ from .errors import (
     NoLLMConfiguredError,
     RagError,
     RagWarning,
+    StructuredOutputError,
+    VectorStoreError,
 )
+from .evaluation import (
+    EvaluationComparison,
+    EvaluationReport,
+    acompare,
+    aevaluate,
+    compare,
+    evaluate,
+)
+from .expansion import ExpandContext
 from .extractive import ExtractiveLLM
+from .filters import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 from .index import VectorStoreIndex
+from .lancedb_store import LanceDBVectorStore
 from .local import HuggingFaceEmbedding, SentenceTransformerRerank
 from .openai_embedding import OpenAIEmbedding
 from .openai_llm import OpenAI
+from .pgvector import PGVectorStore
+from .questions import Gold, Question, load_questions, questions_from_headings
 from .readers import SimpleDirectoryReader, Skipped
 from .rerank import LexicalRerank
+from .response import AsyncStreamingResponse, Response, StreamingResponse
 from .retrieve import Retriever
+from .rewriting import HyDERetriever, QueryFusionRetriever
 from .settings import Settings
 from .splitting import SentenceSplitter
 from .streams import ResponseStream
+from .structured import StructuredLLM
+from .tools import (
+    FunctionTool,
+    QueryEngineTool,
+    ToolOutput,
+    acall_tool,
+    as_tools,
+    call_tool,
+)
+from .usage import ModelUsage, UsageTotals, count_usage, track_usage
 
 __all__ = [
     "LLM",
+    "MMR",
+    "AsyncStreamingResponse",
+    "CachedEmbedding",
     "ChatMessage",
     "ChatResponse",
     "CompletionResponse",
     "Document",
+    "DocumentList",
     "DocumentReadError",
     "Embedding",
+    "EmbeddingCache",
+    "EvaluationComparison",
+    "EvaluationReport",
+    "ExpandContext",
     "ExtractiveLLM",
+    "FilterCondition",
+    "FilterOperator",
+    "FunctionTool",
+    "Gold",
     "HuggingFaceEmbedding",
+    "HyDERetriever",
+    "IndexFileError",
     "IndexMismatchError",
     "InvalidOptionError",
+    "InvalidVectorError",
+    "LanceDBVectorStore",
     "LexicalRerank",
+    "MaxIterationsError",
+    "MetadataFilter",
+    "MetadataFilters",
     "MissingAPIKeyError",
     "MissingExtraError",
     "MissingPathError",
     "ModelServerError",
     "ModelTimeoutError",
     "ModelUnavailableError",
+    "ModelUsage",
     "NoDocumentsError",
     "NoLLMConfiguredError",
     "NodeList",
     "NodePostprocessor",
+    "NodeVectorStore",
     "NodeWithScore",
     "OpenAI",
     "OpenAIEmbedding",
+    "PGVectorStore",
     "QueryEngine",
+    "QueryEngineTool",
+    "QueryFusionRetriever",
+    "Question",
     "RagError",
     "RagWarning",
     "Response",
@@ -85,9 +144,27 @@ __all__ = [
     "Settings",
     "SimpleDirectoryReader",
     "Skipped",
+    "StreamingResponse",
+    "StructuredLLM",
+    "StructuredOutputError",
     "TextNode",
+    "ToolOutput",
+    "ToolSelection",
     "Usage",
+    "UsageTotals",
     "VectorStore",
+    "VectorStoreError",
     "VectorStoreIndex",
+    "acall_tool",
+    "acompare",
+    "aevaluate",
+    "as_tools",
+    "call_tool",
+    "compare",
+    "count_usage",
+    "evaluate",
+    "load_questions",
+    "questions_from_headings",
     "show_nodes",
+    "track_usage",
 ]

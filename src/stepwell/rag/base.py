@@ -8,12 +8,12 @@ The parts that fulfil them live in files named after what they are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, Field
 
-from .documents import NodeWithScore
+from .documents import NodeWithScore, TextNode
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -26,11 +26,26 @@ class Usage(BaseModel):
     total_tokens: int = 0
 
 
+class ToolSelection(BaseModel):
+    """A tool that a model wants called, and with what."""
+
+    tool_id: str = ""
+    """Names the call; the answer to it bears the same."""
+    tool_name: str = ""
+    tool_kwargs: dict[str, Any] = Field(default_factory=dict)
+    arguments: str = ""
+    """The arguments as the model wrote them, which may be no valid JSON."""
+
+
 class ChatMessage(BaseModel):
     """One message of a chat: who speaks, and what is said."""
 
     role: Role = "user"
     content: str = ""
+    tool_calls: list[ToolSelection] = Field(default_factory=list)
+    """Tools an assistant wants called."""
+    tool_call_id: str | None = None
+    """Which call this message, of a tool, answers."""
 
     def __str__(self) -> str:
         return f"{self.role}: {self.content}"
@@ -56,7 +71,10 @@ class CompletionResponse(BaseModel):
 
 
 class ChatResponse(BaseModel):
-    """Answer to a list of messages. ``str()`` of it is the answer's text."""
+    """Answer to a list of messages. ``str()`` of it is the answer's text.
+
+    While streaming, `message` is all that has come so far and `delta` the new part.
+    """
 
     message: ChatMessage = Field(default_factory=lambda: ChatMessage(role="assistant"))
     delta: str | None = None
@@ -123,7 +141,12 @@ class NodePostprocessor(Protocol):
 
 
 class VectorStore(Protocol):
-    """Where an index keeps its vectors. Ids are those of the nodes."""
+    """Where an index keeps its vectors. Ids are those of the nodes.
+
+    Methods may be called from any thread. A store in memory, such as the
+    default, needs no more than this. What is compared is the direction of a
+    vector: one of zeros is like nothing, with a cosine of 0.
+    """
 
     @property
     def dim(self) -> int | None:
@@ -133,7 +156,13 @@ class VectorStore(Protocol):
     def __len__(self) -> int: ...
 
     def add(self, ids: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
-        """Store ``(n, dim)`` vectors; an id that is there is replaced."""
+        """Store ``(n, dim)`` vectors; an id that is there is replaced.
+
+        Raises:
+            IndexMismatchError: Not one vector an id, or of other dimensions than
+                those that are there.
+            InvalidVectorError: NaN or infinity among the numbers.
+        """
         ...
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -143,5 +172,44 @@ class VectorStore(Protocol):
     def query(
         self, vector: Sequence[float], k: int, *, allowed: set[str] | None = None
     ) -> list[tuple[str, float]]:
-        """Return up to `k` ``(id, cosine)`` pairs, best first."""
+        """Return up to `k` ``(id, cosine)`` pairs, best first.
+
+        Args:
+            vector: What to compare with.
+            k: How many at most.
+            allowed: Ids to choose among; None allows all.
+        """
+        ...
+
+
+@runtime_checkable
+class NodeVectorStore(VectorStore, Protocol):
+    """A vector store that outlives its process, and so keeps the nodes too.
+
+    An index can be opened from it: `VectorStoreIndex.from_vector_store`. Texts
+    are then read from it when they are found, and not held in memory.
+    """
+
+    def add_nodes(
+        self,
+        nodes: Sequence[TextNode],
+        vectors: Sequence[Sequence[float]],
+        *,
+        model_name: str | None = None,
+    ) -> None:
+        """Store nodes with their vectors; one whose id is there is replaced.
+
+        Args:
+            nodes: What to keep.
+            vectors: ``(n, dim)``.
+            model_name: The model that made the vectors, to be told of later.
+        """
+        ...
+
+    def get_nodes(self, node_ids: Sequence[str] | None = None) -> Iterator[TextNode]:
+        """Return those of the nodes that are there, or all, in no order."""
+        ...
+
+    def get_model_name(self) -> str | None:
+        """Return which model made the vectors, where that was told."""
         ...

@@ -7,9 +7,14 @@
     ├── DocumentReadError       (ValueError)         one file, raise_on_error=True
     ├── InvalidOptionError      (ValueError)         an argument that cannot work
     ├── IndexMismatchError      (ValueError)         vectors that do not fit the index
+    ├── InvalidVectorError      (ValueError)         numbers no search can use: NaN
+    ├── IndexFileError          (ValueError)         a file that holds no index
+    ├── VectorStoreError                             a vector store's server said no
     ├── NoLLMConfiguredError                         asked for what needs a real model
     ├── MissingAPIKeyError                           a hosted model, and no key
     ├── ModelUnavailableError                        a local model cannot be had
+    ├── StructuredOutputError   (ValueError)         an answer of another kind
+    ├── MaxIterationsError                           a model that calls tools for ever
     └── ModelServerError                             the model server said no
         └── ModelTimeoutError   (TimeoutError)       or said nothing in time
     RagWarning                  (UserWarning)        skipped files, guessed encodings
@@ -111,6 +116,34 @@ class IndexMismatchError(RagError, ValueError):
         self.got = got
 
 
+class InvalidVectorError(RagError, ValueError):
+    """An embedding model returned NaN or infinity, which nothing can be compared with.
+
+    Attributes:
+        ids: The chunks whose vectors are so; empty for a question's.
+    """
+
+    def __init__(self, message: str, *, ids: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.ids = ids
+
+
+class IndexFileError(RagError, ValueError):
+    """A file is no index that `VectorStoreIndex.persist` wrote, or is damaged.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class VectorStoreError(RagError):
+    """The server that keeps the vectors refused, failed, or could not be reached."""
+
+
 class NoLLMConfiguredError(RagError):
     """Something was asked for that only a language model can do."""
 
@@ -145,6 +178,55 @@ class ModelUnavailableError(RagError):
         super().__init__(message)
         self.model = model
         self.looked_in = looked_in
+
+
+class StructuredOutputError(RagError, ValueError):
+    """A model's answer is not of the class that was asked for.
+
+    Attributes:
+        raw: The answer as it came.
+        model: The model that was called.
+    """
+
+    def __init__(
+        self, message: str, *, raw: str | None = None, model: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.raw = raw
+        self.model = model
+
+
+class MaxIterationsError(RagError):
+    """A model still called tools after as many rounds as it was given.
+
+    Attributes:
+        max_iterations: How many rounds that were.
+        tool_names: What it called in the last one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        max_iterations: int | None = None,
+        tool_names: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.max_iterations = max_iterations
+        self.tool_names = tool_names
+
+    @classmethod
+    def after(
+        cls, rounds: int, model: str, names: tuple[str, ...]
+    ) -> MaxIterationsError:
+        """Word the error for `model`, which called `names` in the last round."""
+        return cls(
+            f"{model} still calls tools after {rounds} rounds, last "
+            f"{', '.join(names)}. Raise max_iterations=, or tell it in the system "
+            "prompt when to stop.",
+            max_iterations=rounds,
+            tool_names=names,
+        )
 
 
 class ModelServerError(RagError):

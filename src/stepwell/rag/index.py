@@ -1,73 +1,93 @@
 """Chunks made searchable: VectorStoreIndex.
 
-Cuts documents, embeds the chunks where there is a model, and keeps words,
-vectors and nodes in step. Searching is in `retrieve.py`, answering in
-`answer.py`.
+Where an index comes from, how it is saved and how it is asked. What changes it is
+in `chunks.py`; searching is in `retrieve.py`, answering in `answer.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from .answer import QueryEngine
-from .base import Embedding, NodePostprocessor, VectorStore
-from .documents import Document, TextNode
-from .errors import InvalidOptionError, MissingExtraError
-from .lexical import LexicalStore
-from .progress import Progress
+from .base import Embedding, NodePostprocessor, NodeVectorStore, VectorStore
+from .chunks import Chunks, check_model, name_of, vector_store_class
+from .display import render_index
+from .documents import Document
+from .embedding_cache import Cache, cached
+from .errors import IndexFileError, IndexMismatchError, InvalidOptionError
+from .filters import Filters
+from .persistence import Facts, open_index, write_index
 from .retrieve import Mode, Retriever
 from .settings import Settings
 from .splitting import SentenceSplitter
 
 
-class VectorStoreIndex:
+class VectorStoreIndex(Chunks):
     """An index over chunks, searched by words, and by vectors where a model is set.
 
     Without an embedding model nothing leaves this process: the index is
     lexical (BM25). Build one with `from_documents`.
 
+    May be used from several threads. A failed call changes nothing; what was
+    embedded in it is kept where there is a cache.
+
     Args:
         nodes: Chunks to begin with.
         embed_model: Embedding model; `Settings.embed_model` if not given. With
             neither, the index is lexical.
-        vector_store: Where to keep vectors; a matrix in memory by default.
+        vector_store: Where to keep vectors; a matrix in memory by default. One
+            that keeps nodes too (`NodeVectorStore`) is gone on with as it is.
+        cache: Where embedded texts are kept, so that to run a cell again costs
+            nothing: a file, or True for `Settings.cache_dir`, or False for
+            nowhere. If not given, hosted and local models are cached, and
+            classes of your own only if they have a ``cache_key``.
         language: ``"english"`` stems words; None for other languages.
         show_progress: Tell on stderr how many of `nodes` are embedded. Without
             an embedding model there is nothing to wait for, or to tell.
     """
 
-    def __init__(
-        self,
-        nodes: Sequence[TextNode] | None = None,
+    @classmethod
+    def from_vector_store(
+        cls,
+        vector_store: NodeVectorStore,
         *,
         embed_model: Embedding | None = None,
-        vector_store: VectorStore | None = None,
+        cache: Cache = None,
         language: str | None = "english",
-        show_progress: bool = False,
-    ) -> None:
-        self._prepare(embed_model, vector_store, language)
-        if nodes:
-            self.insert_nodes(nodes, show_progress=show_progress)
+    ) -> VectorStoreIndex:
+        """Open what is in a vector store; what is inserted goes there too.
 
-    def _prepare(
-        self,
-        embed_model: Embedding | None,
-        vector_store: VectorStore | None,
-        language: str | None,
-    ) -> None:
-        self.embed_model = Settings.embed_model if embed_model is None else embed_model
-        self.language = language
-        self.nodes: dict[str, TextNode] = {}
-        self.lexical = LexicalStore(language)
-        self.vectors: VectorStore | None = None
-        self._by_document: dict[str, list[str]] = {}
-        if self.embed_model is not None:
-            self.vectors = _new_store() if vector_store is None else vector_store
-        elif vector_store is not None:
-            raise InvalidOptionError("vector_store= needs embed_model= too.")
+        Nothing is embedded. Texts stay in the store; the index of words is made
+        anew from them, in a temporary file, at some 4 seconds for 100,000 chunks.
+
+        Args:
+            vector_store: A store that keeps nodes, such as `LanceDBVectorStore`.
+            embed_model: The model it was filled with; `Settings.embed_model` if
+                not given.
+            cache: As for the class.
+            language: As for the class.
+
+        Raises:
+            IndexMismatchError: It was filled with another embedding model.
+            InvalidOptionError: The store keeps no nodes, or there is no model.
+        """
+        if not isinstance(vector_store, NodeVectorStore):
+            raise InvalidOptionError(
+                f"{type(vector_store).__name__} keeps vectors and no texts, so there "
+                "is nothing to open. It needs the methods of NodeVectorStore; or pass "
+                "vector_store= together with nodes."
+            )
+        return cls(
+            embed_model=embed_model,
+            vector_store=vector_store,
+            cache=cache,
+            language=language,
+        )
 
     @classmethod
     def from_documents(
@@ -76,6 +96,8 @@ class VectorStoreIndex:
         *,
         transformations: Sequence[SentenceSplitter] | None = None,
         embed_model: Embedding | None = None,
+        vector_store: VectorStore | None = None,
+        cache: Cache = None,
         language: str | None = "english",
         show_progress: bool = False,
     ) -> VectorStoreIndex:
@@ -84,8 +106,11 @@ class VectorStoreIndex:
         Args:
             documents: What to index.
             transformations: A splitter, in a list, in place of
-                ``SentenceSplitter(Settings.chunk_size, Settings.chunk_overlap)``.
+                ``SentenceSplitter(Settings.chunk_size, Settings.chunk_overlap)``;
+                also for what is inserted later.
             embed_model: As for the class.
+            vector_store: As for the class.
+            cache: As for the class.
             language: As for the class.
             show_progress: As for the class.
 
@@ -93,9 +118,14 @@ class VectorStoreIndex:
             MissingAPIKeyError: The embedding model is hosted, and has no key.
             ModelServerError: Its server refused or failed.
         """
-        index = cls(embed_model=embed_model, language=language)
-        nodes = _cut(documents, transformations)
-        index.insert_nodes(nodes, show_progress=show_progress)
+        index = cls(
+            embed_model=embed_model,
+            vector_store=vector_store,
+            cache=cache,
+            language=language,
+        )
+        index._transformations = transformations
+        index._put(*index._plan(documents), show_progress)
         return index
 
     @classmethod
@@ -105,13 +135,22 @@ class VectorStoreIndex:
         *,
         transformations: Sequence[SentenceSplitter] | None = None,
         embed_model: Embedding | None = None,
+        vector_store: VectorStore | None = None,
+        cache: Cache = None,
         language: str | None = "english",
         show_progress: bool = False,
     ) -> VectorStoreIndex:
         """Do as `from_documents`, leaving the event loop free."""
-        index = cls(embed_model=embed_model, language=language)
-        nodes = await asyncio.to_thread(_cut, list(documents), transformations)
-        await index.ainsert_nodes(nodes, show_progress=show_progress)
+        index = await asyncio.to_thread(
+            cls,
+            embed_model=embed_model,
+            vector_store=vector_store,
+            cache=cache,
+            language=language,
+        )
+        index._transformations = transformations
+        plan = await asyncio.to_thread(index._plan, list(documents))
+        await index._aput(*plan, show_progress)
         return index
 
     def __len__(self) -> int:
@@ -124,83 +163,145 @@ class VectorStoreIndex:
             f"{len(self._by_document)} documents, {kind}>"
         )
 
-    def insert_nodes(
-        self, nodes: Sequence[TextNode], *, show_progress: bool = False
-    ) -> None:
-        """Add chunks; one whose id is there already replaces it."""
-        vectors = None
-        if self.embed_model is not None and nodes:
-            texts = [node.text for node in nodes]
-            vectors = embed_texts(self.embed_model, texts, show_progress)
-        self._store(nodes, vectors)
+    def _repr_html_(self) -> str:
+        with self._lock:
+            held = {name: len(ids) for name, ids in self._by_document.items()}
+            few = [ids[len(ids) // 2] for ids in islice(self._by_document.values(), 3)]
+            sample = [self.nodes[id_] for id_ in few]
+        by_words = self.embed_model is None
+        return render_index(
+            held,
+            sample,
+            kind="searched by words" if by_words else "searched by words and vectors",
+            model=name_of(self.embed_model),
+            dims=None if self.vectors is None else self.vectors.dim,
+        )
 
-    async def ainsert_nodes(
-        self, nodes: Sequence[TextNode], *, show_progress: bool = False
-    ) -> None:
-        """Do as `insert_nodes`, leaving the event loop free."""
-        vectors = None
-        if self.embed_model is not None and nodes:
-            texts = [node.text for node in nodes]
-            vectors = await aembed_texts(self.embed_model, texts, show_progress)
-        await asyncio.to_thread(self._store, nodes, vectors)
+    def persist(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to one file, replacing what is there.
 
-    def _store(
-        self, nodes: Sequence[TextNode], vectors: Sequence[Sequence[float]] | None
-    ) -> None:
-        # Vectors first: if they do not fit, nothing has changed.
-        if vectors is not None and self.vectors is not None:
-            self.vectors.add([node.id_ for node in nodes], vectors)
-        self.lexical.add(nodes)
-        for node in nodes:
-            if node.id_ not in self.nodes:
-                self._by_document.setdefault(node.ref_doc_id or node.id_, []).append(
-                    node.id_
+        The file holds chunks, vectors, words, and the name of the embedding
+        model. Metadata is written as JSON, so dates come back as texts. What is
+        inserted later is not in it until it is written again.
+
+        Raises:
+            InvalidOptionError: `path` is a folder, metadata cannot be written,
+                or the chunks are kept in a store of their own.
+        """
+        with self._lock:
+            if self.vectors is not None and not hasattr(self.vectors, "to_blocks"):
+                raise InvalidOptionError(
+                    f"{self.vectors!r} keeps the vectors of this index, so there is "
+                    "nothing to write. VectorStoreIndex.from_vector_store(store) opens "
+                    "a store that keeps nodes too."
                 )
-            self.nodes[node.id_] = node
+            ids = list(self.nodes)
+            has_vectors = self.vectors is not None and len(self.vectors) > 0
+            write_index(
+                Path(path),
+                Facts(
+                    chunks=len(ids),
+                    language=self.language,
+                    model=name_of(self.embed_model),
+                    dim=self.vectors.dim if self.vectors is not None else None,
+                ),
+                self.nodes.values(),
+                self.vectors.to_blocks(ids)  # type: ignore[union-attr]  # NumpyVectorStore
+                if has_vectors
+                else (),
+                self.lexical.to_bytes(),
+            )
 
-    def insert(self, document: Document) -> None:
-        """Add a document; if one with its id is there, it is replaced."""
-        nodes = _cut([document], None)
-        stale = self._stale(document, nodes)
-        self.insert_nodes(nodes)
-        self._delete(stale, document.id_)
+    async def apersist(self, path: str | os.PathLike[str]) -> None:
+        """Do as `persist`, leaving the event loop free."""
+        await asyncio.to_thread(self.persist, path)
 
-    async def ainsert(self, document: Document) -> None:
-        """Do as `insert`, leaving the event loop free."""
-        nodes = await asyncio.to_thread(_cut, [document], None)
-        stale = self._stale(document, nodes)
-        await self.ainsert_nodes(nodes)
-        self._delete(stale, document.id_)
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        embed_model: Embedding | None = None,
+        cache: Cache = None,
+        transformations: Sequence[SentenceSplitter] | None = None,
+        words_only: bool = False,
+    ) -> VectorStoreIndex:
+        """Read an index that `persist` wrote. Nothing is embedded.
 
-    def _stale(self, document: Document, nodes: Sequence[TextNode]) -> list[str]:
-        """Return ids of chunks the document had and has no longer."""
-        kept = {node.id_ for node in nodes}
-        return [i for i in self._by_document.get(document.id_, ()) if i not in kept]
+        Args:
+            path: The file.
+            embed_model: The model it was built with; `Settings.embed_model` if
+                not given. An index without vectors takes none.
+            cache: As for the class.
+            transformations: The splitter it was built with, for what is inserted
+                from now on; as for `from_documents`.
+            words_only: Leave the vectors, and need no model.
 
-    def delete_ref_doc(self, ref_doc_id: str) -> None:
-        """Forget all chunks of a document; an unknown id is ignored."""
-        self._delete(list(self._by_document.get(ref_doc_id, ())), ref_doc_id)
+        Raises:
+            MissingPathError: There is no such file.
+            IndexFileError: It holds no index, or one that is damaged.
+            IndexMismatchError: It was built with another embedding model.
+        """
+        path = Path(path)
+        with open_index(path) as stored:
+            facts = stored.facts
+            model = Settings.embed_model if embed_model is None else embed_model
+            # An index of words takes no model because one happens to be set.
+            if words_only or (facts.model is None and embed_model is None):
+                model = None
+            else:
+                what = f"{path} was built"
+                check_model(facts.model, name_of(model), what, dim=facts.dim)
+            with Settings.use(embed_model=None):
+                index = cls(language=facts.language)
+            index._transformations = transformations
+            index._take(stored.nodes, stored.words)
+            if model is not None:
+                index.embed_model = cached(model, cache)
+                store = vector_store_class()
+                try:
+                    index.vectors = (
+                        store()
+                        if facts.dim is None
+                        else store.from_blocks(
+                            list(index.nodes), facts.dim, stored.vectors
+                        )
+                    )
+                except IndexMismatchError as error:
+                    raise IndexFileError(
+                        f"{path} is damaged: {error} Build the index anew.",
+                        path=str(path),
+                    ) from error
+        return index
 
-    def _delete(self, ids: list[str], ref_doc_id: str) -> None:
-        self.lexical.delete(ids)
-        if self.vectors is not None:
-            self.vectors.delete(ids)
-        for id_ in ids:
-            self.nodes.pop(id_, None)
-        gone = set(ids)
-        left = [i for i in self._by_document.get(ref_doc_id, ()) if i not in gone]
-        if left:
-            self._by_document[ref_doc_id] = left
-        else:
-            self._by_document.pop(ref_doc_id, None)
+    @classmethod
+    async def aload(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        embed_model: Embedding | None = None,
+        cache: Cache = None,
+        transformations: Sequence[SentenceSplitter] | None = None,
+        words_only: bool = False,
+    ) -> VectorStoreIndex:
+        """Do as `load`, leaving the event loop free."""
+        return await asyncio.to_thread(
+            cls.load,
+            path,
+            embed_model=embed_model,
+            cache=cache,
+            transformations=transformations,
+            words_only=words_only,
+        )
 
     def as_retriever(
         self,
         similarity_top_k: int = 5,
         *,
         mode: Mode = "auto",
-        filters: Mapping[str, Any] | None = None,
+        filters: Filters | None = None,
         min_score: float | None = None,
+        node_postprocessors: Sequence[NodePostprocessor] = (),
     ) -> Retriever:
         """Return a retriever over this index; see `Retriever` for the arguments."""
         return Retriever(
@@ -209,6 +310,7 @@ class VectorStoreIndex:
             mode=mode,
             filters=filters,
             min_score=min_score,
+            node_postprocessors=node_postprocessors,
         )
 
     def as_query_engine(
@@ -218,7 +320,9 @@ class VectorStoreIndex:
         llm: Any = None,
         node_postprocessors: Sequence[NodePostprocessor] = (),
         mode: Mode = "auto",
-        filters: Mapping[str, Any] | None = None,
+        filters: Filters | None = None,
+        text_qa_template: Any = None,
+        streaming: bool = False,
     ) -> QueryEngine:
         """Return what answers questions from this index.
 
@@ -229,97 +333,14 @@ class VectorStoreIndex:
             node_postprocessors: Rerankers and the like, applied in order.
             mode: As for `as_retriever`.
             filters: As for `as_retriever`.
+            text_qa_template: The prompt; see `QueryEngine`.
+            streaming: Answer piece by piece; see `QueryEngine`.
         """
         retriever = self.as_retriever(similarity_top_k, mode=mode, filters=filters)
-        return QueryEngine(retriever, llm=llm, node_postprocessors=node_postprocessors)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A SQLite connection cannot travel to another process: it is refilled.
-        return {key: value for key, value in vars(self).items() if key != "lexical"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.lexical = LexicalStore(self.language)
-        self.lexical.add(self.nodes.values())
-
-
-def embed_texts(
-    model: Any, texts: list[str], show_progress: bool = False
-) -> Sequence[Sequence[float]]:
-    """Embed passages, showing progress by the model's own means or by counting.
-
-    Returns:
-        Vectors ``(n_texts, dim)``, in order.
-    """
-    embed = model.get_text_embedding_batch
-    vectors: Sequence[Sequence[float]]
-    if not show_progress:
-        vectors = embed(texts)
-        return vectors
-    if _shows_progress(embed):
-        vectors = embed(texts, show_progress=True)
-        return vectors
-    counted: list[Sequence[float]] = []
-    with Progress("chunks embedded", len(texts)) as progress:
-        for batch in _batches(model, texts):
-            counted.extend(embed(batch))
-            progress.advance(len(batch))
-    return counted
-
-
-async def aembed_texts(
-    model: Any, texts: list[str], show_progress: bool = False
-) -> Sequence[Sequence[float]]:
-    """Do as `embed_texts` without blocking the loop, whichever way `model` offers."""
-    embed = getattr(model, "aget_text_embedding_batch", None)
-    vectors: Sequence[Sequence[float]]
-    if embed is None:
-        return await asyncio.to_thread(embed_texts, model, texts, show_progress)
-    if not show_progress:
-        vectors = await embed(texts)
-        return vectors
-    if _shows_progress(embed):
-        vectors = await embed(texts, show_progress=True)
-        return vectors
-    counted: list[Sequence[float]] = []
-    with Progress("chunks embedded", len(texts)) as progress:
-        for batch in _batches(model, texts):
-            counted.extend(await embed(batch))
-            progress.advance(len(batch))
-    return counted
-
-
-def _shows_progress(embed: Callable[..., Any]) -> bool:
-    # Asked only of a model that is to show progress: any other object with the
-    # methods of `Embedding` goes on working without the argument.
-    return "show_progress" in inspect.signature(embed).parameters
-
-
-def _batches(model: Any, texts: list[str]) -> Iterator[list[str]]:
-    # Only a model knows how many texts it takes well; one that does not say gets all.
-    size = getattr(model, "embed_batch_size", None) or len(texts)
-    for start in range(0, len(texts), size):
-        yield texts[start : start + size]
-
-
-def _cut(
-    documents: Iterable[Document], transformations: Sequence[SentenceSplitter] | None
-) -> list[TextNode]:
-    if transformations is None:
-        transformations = [
-            SentenceSplitter(
-                Settings.chunk_size,
-                min(Settings.chunk_overlap, Settings.chunk_size // 2),
-            )
-        ]
-    if len(transformations) != 1:
-        raise InvalidOptionError("transformations= takes one splitter, in a list.")
-    return transformations[0].get_nodes_from_documents(documents)
-
-
-def _new_store() -> VectorStore:
-    try:
-        from .numpy import NumpyVectorStore
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_package("numpy", "rag", "A vector index") from error
-    return NumpyVectorStore()
+        return QueryEngine(
+            retriever,
+            llm=llm,
+            node_postprocessors=node_postprocessors,
+            text_qa_template=text_qa_template,
+            streaming=streaming,
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePath
 
 from .documents import TextNode
@@ -22,15 +22,22 @@ class LexicalStore:
 
     Args:
         language: ``"english"`` stems words; None leaves them as they are.
+        on_disk: Keep the words in a temporary file in place of memory; it goes
+            when the store goes.
 
     May be used from several threads; a lock serialises them.
     """
 
-    def __init__(self, language: str | None = "english") -> None:
+    def __init__(
+        self, language: str | None = "english", *, on_disk: bool = False
+    ) -> None:
         stemmer = "porter " if language == "english" else ""
+        self._language = language
         self._lock = threading.Lock()
         # A connection is bound to its thread by default; the lock replaces that.
-        self._db = sqlite3.connect(":memory:", check_same_thread=False)
+        self._db = sqlite3.connect(
+            "" if on_disk else ":memory:", check_same_thread=False
+        )
         try:
             self._db.execute(
                 "create virtual table chunk using fts5(id unindexed, title, heading,"
@@ -67,6 +74,40 @@ class LexicalStore:
                 )
                 assert cursor.lastrowid is not None
                 self._rows[node.id_] = cursor.lastrowid
+
+    def to_bytes(self) -> bytes | None:
+        """Return the whole index, for `load`; None where SQLite cannot do that."""
+        if not hasattr(self._db, "serialize"):
+            return None
+        with self._lock:
+            return self._db.serialize()
+
+    def load(self, words: bytes | None, nodes: Collection[TextNode]) -> None:
+        """Take what `to_bytes` gave in place of what is here.
+
+        Args:
+            words: What it gave. Another version of SQLite may be unable to go on
+                with it, and then, as for None, `nodes` are indexed anew.
+            nodes: What is in the index.
+        """
+        if words is not None and hasattr(self._db, "deserialize"):
+            try:
+                with self._lock:
+                    self._db.deserialize(words)
+                    rows = self._db.execute("select id, rowid from chunk").fetchall()
+                    # Reads what a search reads, so that it shows now if it cannot.
+                    self._db.execute(
+                        "select 1 from chunk where chunk match 'a' limit 1"
+                    )
+            except sqlite3.Error:
+                rows = []
+            if {id_ for id_, _ in rows} == {node.id_ for node in nodes}:
+                self._rows = dict(rows)
+                return
+            fresh = LexicalStore(self._language)
+            self.close()
+            self._db, fresh._db = fresh._db, self._db
+        self.add(nodes)
 
     def delete(self, ids: Iterable[str]) -> None:
         """Forget the ids; unknown ones are ignored."""

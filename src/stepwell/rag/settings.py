@@ -7,16 +7,22 @@ model is used only after somebody assigned or passed it.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from .base import LLM, Embedding
 from .errors import InvalidOptionError
 from .extractive import ExtractiveLLM
 
-_NAMES = ("llm", "embed_model", "chunk_size", "chunk_overlap", "offline")
+_NAMES = ("llm", "embed_model", "chunk_size", "chunk_overlap", "offline", "cache_dir")
+_UNSET = object()
 _overrides: ContextVar[dict[str, Any] | None] = ContextVar(
     "stepwell_rag_settings", default=None
 )
@@ -40,6 +46,7 @@ class RagSettings:
             "chunk_size": 512,
             "chunk_overlap": 64,
             "offline": False,
+            "cache_dir": _UNSET,
         }
         self._extractive = ExtractiveLLM()
 
@@ -49,7 +56,7 @@ class RagSettings:
 
         Args:
             **changes: Any of ``llm``, ``embed_model``, ``chunk_size``,
-                ``chunk_overlap``, ``offline``.
+                ``chunk_overlap``, ``offline``, ``cache_dir``.
 
         Raises:
             InvalidOptionError: A name that is no setting, or a wrong value.
@@ -61,6 +68,35 @@ class RagSettings:
             yield self
         finally:
             _overrides.reset(token)
+
+    def preload(self, *models: Any) -> Future[None]:
+        """Load models in the background now, so that no question has to wait for it.
+
+        Args:
+            *models: What has a ``load()``, such as a `SentenceTransformerRerank`;
+                the models that are set are loaded as well.
+
+        Returns:
+            ``preload().result()`` waits, and raises what went wrong. Else the first
+            use of the model raises it.
+        """
+        wanted = [*models, self._get("llm"), self._get("embed_model")]
+        loads = [found.load for found in wanted if callable(getattr(found, "load", 0))]
+        done: Future[None] = Future()
+
+        def work() -> None:
+            try:
+                for load in loads:
+                    load()
+            except BaseException as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        # A copy of the context, for settings that hold for a block.
+        run = copy_context().run
+        Thread(target=run, args=(work,), name="stepwell-preload", daemon=True).start()
+        return done
 
     def _get(self, name: str) -> Any:
         changed = _overrides.get() or {}
@@ -120,9 +156,41 @@ class RagSettings:
     def offline(self, value: bool) -> None:
         self._set("offline", value)
 
+    @property
+    def cache_dir(self) -> Path | None:
+        """Where vectors are kept, so that nothing is embedded twice; None: nowhere.
+
+        Texts are not kept, but vectors tell something of them. While unset it is
+        ``STEPWELL_CACHE_DIR``, or else the folder ``stepwell`` in that where this
+        system keeps caches.
+        """
+        folder = self._get("cache_dir")
+        if folder is _UNSET:
+            return _default_cache_dir()
+        return None if folder is None else Path(folder).expanduser()
+
+    @cache_dir.setter
+    def cache_dir(self, value: str | os.PathLike[str] | None) -> None:
+        self._set("cache_dir", value)
+
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _NAMES)
         return f"Settings({shown})"
+
+
+def _default_cache_dir() -> Path | None:
+    if chosen := os.environ.get("STEPWELL_CACHE_DIR"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        caches = Path("~/Library/Caches")
+    elif sys.platform == "win32":
+        caches = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
+    else:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    try:
+        return (caches / "stepwell").expanduser()
+    except RuntimeError:  # a process without a home
+        return None
 
 
 def _check(name: str, value: Any) -> None:

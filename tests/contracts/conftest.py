@@ -1,0 +1,3 @@
+"""Real servers for contract tests."""
+
+from postgres import postgres as postgres
