@@ -2,8 +2,8 @@
 
 Steps are `async` functions that take an event and return an event; stepwell
 routes the events. The names below are the promised ones; each is also
-importable from the room it lives in. RAG parts are in `stepwell.rag`, what the
-notebook shows in `stepwell.notebook`.
+importable from the room it lives in. RAG parts are in `stepwell.rag`, agents in
+`stepwell.agents`, what the notebook shows in `stepwell.notebook`.
 """
 
 import sys as _sys

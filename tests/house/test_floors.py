@@ -25,6 +25,7 @@ from house.plan import (
 FILES = source_files()
 ON_ITS_OWN = "rag"
 ON_TOP = "notebook"
+BETWEEN = "agents"
 
 
 def each_file(wanted=lambda room: True):
@@ -54,7 +55,7 @@ def test_the_table_of_the_house_names_every_file():
     assert drawn - there == set(), "CONTRIBUTING.md explains files that are gone"
 
 
-@each_file(lambda room: room not in (ON_ITS_OWN, ON_TOP))
+@each_file(lambda room: room not in (ON_ITS_OWN, ON_TOP, BETWEEN))
 def test_imports_go_down(file):
     floor, allowed = floors(), neighbours()
     here = room(module_name(file))
@@ -63,6 +64,7 @@ def test_imports_go_down(file):
             continue
         there = room(each.name)
         assert there != ON_ITS_OWN, f"{each}: the engine does not know the RAG rooms"
+        assert there != BETWEEN, f"{each}: the engine does not know the agents"
         if here == FACE and each.deferred:
             continue  # the face's hooks and late names reach up, when asked
         down = floor[there] < floor[here] or (here, there) in allowed
@@ -81,6 +83,14 @@ def test_the_notebook_room_knows_the_face_and_itself_only(file):
     for each in imports_of(file):
         if is_own(each.name):
             assert each.name == FACE or room(each.name) == ON_TOP, each
+
+
+@each_file(lambda room: room == BETWEEN)
+def test_the_agents_know_the_two_faces_and_themselves_only(file):
+    for each in imports_of(file):
+        if is_own(each.name):
+            faces = (FACE, f"{FACE}.{ON_ITS_OWN}")
+            assert each.name in faces or room(each.name) == BETWEEN, each
 
 
 @each_file(lambda room: room == ON_ITS_OWN)

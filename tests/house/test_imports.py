@@ -34,10 +34,10 @@ def test_a_plain_import_loads_nothing_heavy():
     assert loaded & HEAVY == set()
 
 
-def test_a_plain_import_opens_neither_the_notebook_nor_the_rag_rooms():
+def test_a_plain_import_opens_no_room_that_few_need():
     loaded = fresh("import sys, stepwell; print(*sys.modules)").split()
     rooms = {name.split(".")[1] for name in loaded if name.startswith("stepwell.")}
-    assert rooms & {"notebook", "rag"} == set()
+    assert rooms & {"agents", "notebook", "rag"} == set()
 
 
 def test_rag_loads_no_vendor_before_it_is_asked_for():

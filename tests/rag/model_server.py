@@ -7,9 +7,18 @@ embeddings, and every way of failing.
 import base64
 import json
 import struct
+import sys
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class _Quiet(ThreadingHTTPServer):
+    """A client that hangs up is what some tests are about, and no error here."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class ModelServer:
@@ -42,7 +51,7 @@ class ModelServer:
             def log_message(self, *args):
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = _Quiet(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
         self._thread.start()
@@ -117,32 +126,56 @@ def failure(status, message, headers=None):
     return reply(status, {"error": {"message": message, "type": "x"}}, headers)
 
 
-def chat(text, usage=(7, 3)):
-    return reply(
-        200,
-        {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": "m",
-            "choices": [
-                {
-                    "index": 0,
-                    "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": text},
-                }
-            ],
-            "usage": {
-                "prompt_tokens": usage[0],
-                "completion_tokens": usage[1],
-                "total_tokens": sum(usage),
-            },
-        },
-    )
+def raw(body, kind="application/json", status=200):
+    """Send bytes as they are."""
+
+    def send(handler):
+        handler.send_response(status)
+        handler.send_header("Content-Type", kind)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return send
 
 
-def stream(pieces, cut=False):
-    """Send pieces as a stream that ends with the usage, or breaks off."""
+def tool_call(id, name, arguments):
+    """A call of a tool, as a model asks for it; arguments are text or data."""
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments)
+    function = {"name": name, "arguments": arguments}
+    return {"id": id, "type": "function", "function": function}
+
+
+def chat(text, usage=(7, 3), calls=(), refusal=None):
+    """Answer with a text, or with tools to call."""
+    message = {"role": "assistant", "content": text}
+    if refusal:
+        message["refusal"] = refusal
+    if calls:
+        message["tool_calls"] = list(calls)
+    body = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+    }
+    if usage:
+        body["usage"] = {
+            "prompt_tokens": usage[0],
+            "completion_tokens": usage[1],
+            "total_tokens": sum(usage),
+        }
+    return reply(200, body)
+
+
+def stream(pieces, cut=False, usage=(5, 3), stall=None):
+    """Send pieces as a stream that ends with the usage, or breaks off.
+
+    A piece is a text, a whole ``delta``, or bytes to send as they are. With `stall`,
+    an event, nothing more comes until it is set.
+    """
 
     def event(choices, usage=None):
         body = {
@@ -166,13 +199,24 @@ def stream(pieces, cut=False):
             handler.wfile.flush()
 
         for piece in pieces:
-            chunk(event([{"index": 0, "delta": {"content": piece}}]))
-        if cut:
+            if isinstance(piece, bytes):
+                chunk(piece)
+                continue
+            delta = {"content": piece} if isinstance(piece, str) else piece
+            chunk(event([{"index": 0, "delta": delta}]))
+        if stall is not None:
+            stall.wait(30)
+        if cut or stall is not None:
             # No closing chunk: for the client the connection is lost.
             handler.close_connection = True
             return
-        usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
-        chunk(event([], usage))
+        if usage:
+            counted = {
+                "prompt_tokens": usage[0],
+                "completion_tokens": usage[1],
+                "total_tokens": sum(usage),
+            }
+            chunk(event([], counted))
         chunk(b"data: [DONE]\n\n")
         handler.wfile.write(b"0\r\n\r\n")
 

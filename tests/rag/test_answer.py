@@ -16,7 +16,7 @@ from stepwell.rag import (
     Settings,
     VectorStoreIndex,
 )
-from stepwell.rag.answer import cited_numbers
+from stepwell.rag.response import cited_numbers
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 
-from rag.model_server import chat, failure, hang, reply, stream
+from rag.model_server import chat, failure, hang, raw, reply, stream
 from stepwell.rag import (
     ChatMessage,
     InvalidOptionError,
@@ -36,6 +36,12 @@ def test_a_prompt_is_answered_either_way(server):
     assert str(answer) == answer.text == "You asked: hi"
     assert answer.usage == Usage(prompt_tokens=7, completion_tokens=3, total_tokens=10)
     assert str(asyncio.run(llm.acomplete("hi"))) == "You asked: hi"
+
+
+async def test_blocking_methods_work_where_a_loop_runs(server):
+    llm = model(server)
+    assert str(llm.complete("hi")) == "You asked: hi"
+    assert list(llm.stream_complete("hi"))[-1].text == "You asked: hi"
 
 
 def test_a_conversation_is_answered_either_way(server):
@@ -173,6 +179,119 @@ def test_a_page_that_is_not_json_is_one_clear_error(server):
     server.then(reply(200, {"detail": "hello"}))
     with pytest.raises(ModelServerError, match="with /v1 at its end"):
         model(server).complete("hi")
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_an_answer_that_is_no_json_is_one_clear_error(server, asynchronous):
+    server.then(raw(b'{"id": "1", "choices": [{"mess'))
+    llm = model(server)
+    with pytest.raises(ModelServerError, match="sent what is no JSON: Unterminated"):
+        asyncio.run(llm.acomplete("hi")) if asynchronous else llm.complete("hi")
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_a_stream_with_broken_json_keeps_what_had_come(server, asynchronous):
+    server.then(stream(["Half", b'data: {"id": \n\n']))
+    llm = model(server)
+
+    async def read():
+        return [piece async for piece in llm.astream_complete("hi")]
+
+    with pytest.raises(ModelServerError, match="no JSON") as caught:
+        asyncio.run(read()) if asynchronous else list(llm.stream_complete("hi"))
+    assert caught.value.partial_text == "Half"
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_an_error_told_within_a_stream_keeps_what_had_come(server, asynchronous):
+    told = b'data: {"error": {"message": "The model is overloaded."}}\n\n'
+    server.then(stream(["Half", told]))
+    llm = model(server)
+
+    async def read():
+        return [piece async for piece in llm.astream_complete("hi")]
+
+    with pytest.raises(ModelServerError, match=r"The model is overloaded\.") as caught:
+        asyncio.run(read()) if asynchronous else list(llm.stream_complete("hi"))
+    assert caught.value.partial_text == "Half"
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_a_stream_that_falls_silent_is_a_timeout_that_keeps_what_had_come(
+    server, asynchronous
+):
+    release = threading.Event()
+    server.then(stream(["Half"], stall=release))
+    llm = model(server, timeout=0.2)
+
+    async def read():
+        return [piece async for piece in llm.astream_complete("hi")]
+
+    try:
+        with pytest.raises(ModelTimeoutError, match=r"silent for 0\.2 s after 4") as no:
+            asyncio.run(read()) if asynchronous else list(llm.stream_complete("hi"))
+    finally:
+        release.set()
+    assert no.value.partial_text == "Half"
+
+
+def test_no_quota_is_told_apart_from_too_many_requests(server):
+    error = {"message": "You exceeded your quota.", "code": "insufficient_quota"}
+    server.then(reply(429, {"error": error}))
+    with pytest.raises(ModelServerError, match="no quota left: check its plan") as no:
+        model(server).complete("hi")
+    assert no.value.status == 429
+
+
+def test_a_prompt_that_is_too_long_says_what_to_send_less_of(server):
+    error = {"message": "Too long.", "code": "context_length_exceeded"}
+    server.then(reply(400, {"error": error}))
+    with pytest.raises(ModelServerError, match=r"fewer or shorter passages"):
+        model(server).complete("hi")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (reply(400, {"detail": "no such model"}), "400: no such model. The"),
+        (reply(400, {"error": "no such model"}), "400: no such model. The"),
+        (raw(b"no such model", "text/plain", 400), "400: no such model. The"),
+        (raw(b"<html>nginx", "text/html", 502), "502. The server failed"),
+    ],
+)
+def test_what_other_servers_say_is_quoted(server, answer, said):
+    server.then(answer)
+    with pytest.raises(ModelServerError) as caught:
+        model(server).complete("hi")
+    assert said in str(caught.value)
+
+
+def test_fields_that_only_some_servers_know_are_sent(server):
+    llm = model(server, additional_kwargs={"top_k": 5, "seed": 1})
+    llm.complete("hi", min_p=0.1)
+    asyncio.run(llm.acomplete("hi"))
+    bodies = [body for _, body in server.requests]
+    assert bodies[0] | {"messages": 0} == {
+        "model": "m",
+        "messages": 0,
+        "top_k": 5,
+        "seed": 1,
+        "min_p": 0.1,
+    }
+    assert bodies[1]["top_k"] == 5
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_a_conversation_is_streamed_either_way(server, asynchronous):
+    llm = model(server)
+    said = [ChatMessage(content="hi")]
+
+    async def read():
+        return [piece async for piece in llm.astream_chat(said)]
+
+    pieces = asyncio.run(read()) if asynchronous else list(llm.stream_chat(said))
+    assert [piece.delta for piece in pieces[:3]] == ["You ", "asked: ", "hi"]
+    assert pieces[-1].message == ChatMessage(role="assistant", content="You asked: hi")
 
 
 def test_a_server_that_says_nothing_is_a_timeout(server):

@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields
 
 import pytest
+from pydantic import BaseModel
 
 from stepwell import rag
 from stepwell.testing import FakeEmbedding, FakeLLM, ScriptError, VirtualClock
@@ -99,6 +100,46 @@ def test_a_chat_is_asked_by_its_last_message_and_kept_whole():
     assert llm.conversations == [messages]
 
 
+def test_an_answer_may_call_a_tool_or_several_at_once():
+    first, second = FakeLLM.calls("add", a=1, b=2), FakeLLM.calls("now")
+    llm = FakeLLM([first, [first, second], "done"])
+    [call] = llm.chat(said("go")).message.tool_calls
+    assert (call.tool_name, call.tool_kwargs) == ("add", {"a": 1, "b": 2})
+    *_, last = llm.stream_chat(said("go"))
+    assert [each.tool_name for each in last.message.tool_calls] == ["add", "now"]
+    ids = [call.tool_id, *[each.tool_id for each in last.message.tool_calls]]
+    assert len(set(ids)) == 3 and all(ids)
+    assert llm.chat(said("go")).message.tool_calls == []
+
+
+def test_a_function_may_decide_which_tool_is_called():
+    llm = FakeLLM(lambda prompt: FakeLLM.calls("look", word=prompt))
+    assert llm.chat(said("up")).message.tool_calls[0].tool_kwargs == {"word": "up"}
+
+
+@pytest.mark.parametrize("nothing", [[[]], [["text"]], [{"a": 1}]])
+def test_a_list_of_something_else_is_no_answer(nothing):
+    with pytest.raises(ScriptError, match=r"FakeLLM\.calls"):
+        FakeLLM(nothing).complete("a")
+
+
+class City(BaseModel):
+    name: str
+
+
+async def test_answers_of_a_class_are_read_from_the_json_of_the_script():
+    llm = FakeLLM('{"name": "Bern"}')
+    assert llm.structured_predict(City, "Of {land}?", land="CH") == City(name="Bern")
+    assert (await llm.astructured_predict(City, "?")).name == "Bern"
+    assert llm.prompts == ["Of CH?", "?"]
+
+
+def test_words_count_as_tokens_where_usage_is_tracked():
+    with rag.track_usage() as used:
+        FakeLLM("two words").complete("one two three")
+    assert (used.prompt_tokens, used.completion_tokens) == (3, 2)
+
+
 # -- how it answers --------------------------------------------------------------
 
 
@@ -153,7 +194,8 @@ async def test_a_stream_that_is_left_early_can_be_closed():
 
 
 @pytest.mark.parametrize(
-    "name", ["ChatMessage", "ChatResponse", "CompletionResponse", "Usage"]
+    "name",
+    ["ChatMessage", "ChatResponse", "CompletionResponse", "ToolSelection", "Usage"],
 )
 def test_answers_have_the_fields_of_real_ones(name):
     real = set(getattr(rag, name).model_fields)

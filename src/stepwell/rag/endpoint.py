@@ -6,6 +6,7 @@ which cannot, are made by `openai.py` in whichever process makes the first call.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,12 @@ class Endpoint:
                     headers=self.headers,
                 )
             return self._server
+
+    async def aserver(self) -> Any:
+        """Do as `server`; the library, half a second of import, loads in a thread."""
+        if self._server is None:
+            return await asyncio.to_thread(self.server)
+        return self._server
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_server": None}

@@ -115,9 +115,7 @@ class ExtractiveLLM:
             NoLLMConfiguredError: Tools are passed, which only a model can use.
         """
         if kwargs.get("tools"):
-            raise NoLLMConfiguredError(
-                f"Tools need a language model. {_how_to_set_one()}"
-            )
+            raise _needs_model("Tools need")
         said = [m.content for m in messages if m.role != "assistant"]
         answer = self.complete("\n\n".join(said))
         return ChatResponse(
@@ -130,6 +128,58 @@ class ExtractiveLLM:
     ) -> ChatResponse:
         """Do as `chat`."""
         return self.chat(messages, **kwargs)
+
+    def stream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> Iterator[ChatResponse]:
+        """Yield the answer of `chat` in one piece."""
+        answer = self.chat(messages, **kwargs)
+        yield answer.model_copy(update={"delta": answer.message.content})
+
+    def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ResponseStream[ChatResponse]:
+        """Yield the answer of `chat` in one piece."""
+
+        async def pieces() -> AsyncGenerator[ChatResponse, None]:
+            for piece in self.stream_chat(messages, **kwargs):
+                yield piece
+
+        return ResponseStream(pieces())
+
+    def chat_with_tools(self, *args: Any, **kwargs: Any) -> ChatResponse:
+        """Refuse: tools need a language model.
+
+        Raises:
+            NoLLMConfiguredError: Always.
+        """
+        raise _needs_model("Tools need")
+
+    async def achat_with_tools(self, *args: Any, **kwargs: Any) -> ChatResponse:
+        """Refuse, as `chat_with_tools`."""
+        raise _needs_model("Tools need")
+
+    def as_structured_llm(self, output_cls: Any) -> Any:
+        """Refuse: answers of a class need a language model.
+
+        Raises:
+            NoLLMConfiguredError: Always.
+        """
+        raise _needs_model("Answers of a class need")
+
+    def structured_predict(self, output_cls: Any, prompt: Any, **variables: Any) -> Any:
+        """Refuse, as `as_structured_llm`."""
+        raise _needs_model("Answers of a class need")
+
+    async def astructured_predict(
+        self, output_cls: Any, prompt: Any, **variables: Any
+    ) -> Any:
+        """Refuse, as `as_structured_llm`."""
+        raise _needs_model("Answers of a class need")
+
+
+def _needs_model(what: str) -> NoLLMConfiguredError:
+    return NoLLMConfiguredError(f"{what} a language model. {_how_to_set_one()}")
 
 
 def _how_to_set_one() -> str:

@@ -6,7 +6,11 @@ people use are in `openai_llm.py` and `openai_embedding.py`.
 
 from __future__ import annotations
 
+import functools
+import inspect
+import json
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +23,9 @@ from .errors import MissingAPIKeyError, ModelServerError, ModelTimeoutError, Rag
 from .loops import PerLoop
 
 _DEFAULT_BASE = "https://api.openai.com/v1"
+# The HTTP library beneath: httpx of openai 2, httpx2 of openai 3. Of a stream that is
+# being read, openai 2 lets its errors through.
+_http: Any = sys.modules[openai.DefaultHttpxClient.__bases__[0].__module__]
 
 
 class Server:
@@ -98,6 +105,18 @@ class Server:
             "default_headers": dict(self._headers),
         }
 
+    def fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a chat request as the library takes it: fields it does not know apart.
+
+        Servers have fields of their own, such as ``top_k``.
+        """
+        known = _known_fields()
+        given = {key: value for key, value in body.items() if key in known}
+        more = {key: value for key, value in body.items() if key not in known}
+        if more:
+            given["extra_body"] = {**more, **(given.get("extra_body") or {})}
+        return given
+
     @contextmanager
     def errors(
         self, partial: Callable[[], str | None] = lambda: None
@@ -111,6 +130,21 @@ class Server:
             yield
         except openai.OpenAIError as error:
             raise self._explained(error, partial()) from error
+        except _http.TransportError as error:
+            is_slow = isinstance(error, _http.TimeoutException)
+            raise self._lost(partial(), is_slow=is_slow) from error
+        except json.JSONDecodeError as error:
+            # The library lets that through, of answers and of streams.
+            text = partial()
+            kept = f" What had come ({len(text)} characters) is kept." if text else ""
+            raise ModelServerError(
+                f"{self.model} at {self.url} sent what is no JSON: {error.msg} at "
+                f"{_around(error.doc, error.pos)}. Is that an OpenAI-compatible "
+                f"server, and nothing in between?{kept}",
+                model=self.model,
+                url=self.url,
+                partial_text=text,
+            ) from error
 
     def _explained(self, error: openai.OpenAIError, partial: str | None) -> RagError:
         facts: dict[str, Any] = {
@@ -123,29 +157,45 @@ class Server:
             facts["status"] = error.status_code
             facts["retry_after"] = _seconds(error.response.headers.get("retry-after"))
             said = _server_words(error)
-            advice = _advice(error.status_code, facts["retry_after"])
+            advice = _advice(error, facts["retry_after"])
             return ModelServerError(
                 f"{where} answered {error.status_code}{said}. {advice}", **facts
             )
-        if isinstance(error, openai.APITimeoutError):
-            return ModelTimeoutError(
-                f"{where} did not answer within {self.timeout:g} s "
-                f"({self.max_retries + 1} tries). Raise timeout=, or try again later.",
-                **facts,
-            )
         if isinstance(error, openai.APIConnectionError):
-            if partial:
-                message = (
-                    f"{where} broke off after {len(partial)} characters; they are in "
-                    "the error's partial_text. Try again."
-                )
-            else:
-                message = (
-                    f"{where} could not be reached. Check that the server runs, the "
-                    "address, and the network."
-                )
-            return ModelServerError(message, **facts)
-        return ModelServerError(f"{where}: {error}", **facts)
+            is_slow = isinstance(error, openai.APITimeoutError)
+            return self._lost(partial, is_slow=is_slow)
+        # What a stream says went wrong while it was on its way comes here too.
+        kept = "" if not partial else " What had come is in the error's partial_text."
+        return ModelServerError(f"{where}: {_short(str(error))}.{kept}", **facts)
+
+    def _lost(self, partial: str | None, *, is_slow: bool) -> ModelServerError:
+        """The error for a connection that was not made, went silent or broke."""
+        where = f"{self.model} at {self.url}"
+        kept = f"{len(partial or '')} characters; they are in the error's partial_text."
+        kind: type[ModelServerError] = ModelServerError
+        if is_slow:
+            kind = ModelTimeoutError
+            message = (
+                f"{where} fell silent for {self.timeout:g} s after {kept} Raise "
+                "timeout=, or try again."
+                if partial
+                else f"{where} did not answer within {self.timeout:g} s "
+                f"({self.max_retries + 1} tries). Raise timeout=, or try again later."
+            )
+        elif partial:
+            message = f"{where} broke off after {kept} Try again."
+        else:
+            message = (
+                f"{where} could not be reached. Check that the server runs, the "
+                "address, and the network."
+            )
+        return kind(message, model=self.model, url=self.url, partial_text=partial)
+
+
+@functools.cache
+def _known_fields() -> frozenset[str]:
+    create = openai.resources.chat.completions.Completions.create
+    return frozenset(inspect.signature(create).parameters)
 
 
 def _seconds(header: str | None) -> float | None:
@@ -156,15 +206,34 @@ def _seconds(header: str | None) -> float | None:
 
 
 def _server_words(error: openai.APIStatusError) -> str:
-    body = error.body
-    said = body.get("message") if isinstance(body, dict) else None
-    if not isinstance(said, str) or not said.strip():
-        return ""
+    """Return what the server said, in whichever of the usual shapes it said it."""
+    said: object = error.body
+    for name in ("message", "detail", "error", "message"):
+        if isinstance(said, dict) and name in said:
+            said = said[name]
+    if said is None:
+        said = error.response.text
+    is_page = isinstance(said, str) and said.lstrip()[:1] == "<"
+    words = "" if is_page else str(said).strip()
+    return f": {_short(words)}" if words else ""
+
+
+def _short(said: str) -> str:
     flat = " ".join(said.split()).rstrip(".")
-    return f": {flat[:200]}{'…' if len(flat) > 200 else ''}"
+    return f"{flat[:200]}{'…' if len(flat) > 200 else ''}"
 
 
-def _advice(status: int, retry_after: float | None) -> str:
+def _around(text: str, place: int) -> str:
+    begin = max(0, place - 20)
+    return repr(text[begin : begin + 40])
+
+
+def _advice(error: openai.APIStatusError, retry_after: float | None) -> str:
+    status = error.status_code
+    if error.code == "insufficient_quota":
+        return "The account has no quota left: check its plan; waiting does not help."
+    if error.code == "context_length_exceeded":
+        return "Send less: fewer or shorter passages (similarity_top_k=, chunk_size)."
     if status == 401:
         return "Check the key: OPENAI_API_KEY or api_key=."
     if status == 403:

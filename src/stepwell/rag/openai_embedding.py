@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 from .endpoint import Endpoint
 from .errors import InvalidOptionError, ModelServerError
+from .openai_chat import read_usage
 from .progress import Progress
+from .usage import count_usage
 
 _MOST_INPUTS = 2_048
 _MOST_TOKENS = 300_000
@@ -86,6 +90,12 @@ class OpenAIEmbedding:
         """The model's name."""
         return self.endpoint.model
 
+    @property
+    def cache_key(self) -> str:
+        """What the vectors depend on; see `CachedEmbedding`."""
+        base = self.endpoint.api_base or os.environ.get("OPENAI_BASE_URL") or ""
+        return f"openai {base} {self.model_name} {self.dimensions}"
+
     def __repr__(self) -> str:
         base = self.endpoint.api_base
         more = f", api_base={base!r}" if base else ""
@@ -118,7 +128,10 @@ class OpenAIEmbedding:
             if len(batches) == 1:
                 return embed(batches[0])
             with ThreadPoolExecutor(min(self.num_workers, len(batches))) as pool:
-                return _joined(pool.map(embed, batches))
+                # Usage counts for whoever called; a copy each, since a context
+                # cannot be entered twice at once.
+                around = [copy_context() for _ in batches]
+                return _joined(pool.map(lambda c, b: c.run(embed, b), around, batches))
 
     def get_text_embedding(self, text: str) -> list[float]:
         """Embed one passage: ``(dim,)``. Blocks."""
@@ -195,7 +208,7 @@ class OpenAIEmbedding:
         return self._vectors(answer, len(batch))
 
     async def _aembed(self, batch: list[str]) -> list[list[float]]:
-        server = self.endpoint.server()
+        server = await self.endpoint.aserver()
         client = await server.async_client()
         try:
             with server.errors():
@@ -223,6 +236,7 @@ class OpenAIEmbedding:
                 model=self.endpoint.model,
                 url=url,
             )
+        count_usage(self.endpoint.model, read_usage(answer), embedding=True)
         return [_decoded(item.embedding) for item in data]
 
 

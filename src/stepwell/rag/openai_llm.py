@@ -1,18 +1,37 @@
 """A language model behind OpenAI's chat API: OpenAI.
 
-Builds requests and reads answers; clients and errors are in `openai.py`, which
-is imported at the first call. Embeddings are in `openai_embedding.py`.
+Sends and waits. What is sent and what came is in `openai_chat.py`; clients and
+errors are in `openai.py`, which is imported at the first call. Embeddings are in
+`openai_embedding.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
+from typing import Any, TypeVar
 
-from .base import ChatMessage, ChatResponse, CompletionResponse, Usage
+from pydantic import BaseModel
+
+from .base import ChatMessage, ChatResponse, CompletionResponse
 from .endpoint import Endpoint
 from .errors import ModelServerError
+from .openai_chat import Folded, as_completion, read_answer, request_body, without_count
+from .rounds import MAX_ITERATIONS, achat_with_tools, chat_with_tools
 from .streams import ResponseStream
+from .structured import StructuredLLM, fill
+from .tools import FunctionTool
+from .usage import count_usage
+
+M = TypeVar("M", bound=BaseModel)
+Tools = Iterable[FunctionTool | Callable[..., Any]]
 
 
 class OpenAI:
@@ -86,16 +105,20 @@ class OpenAI:
             MissingAPIKeyError: No key, and no `api_base`.
             ModelServerError: The server refused, failed or is not there.
         """
-        return _as_completion(self.chat([ChatMessage(content=prompt)], **kwargs))
+        return as_completion(self.chat([ChatMessage(content=prompt)], **kwargs))
 
     async def acomplete(self, prompt: str, **kwargs: Any) -> CompletionResponse:
         """Do as `complete`, leaving the event loop free."""
-        return _as_completion(await self.achat([ChatMessage(content=prompt)], **kwargs))
+        return as_completion(await self.achat([ChatMessage(content=prompt)], **kwargs))
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Answer a conversation; blocks the caller. See `complete`."""
-        body = self._body(messages, kwargs)
+        """Answer a conversation; blocks the caller. See `complete`.
+
+        With ``tools=``, a list of `FunctionTool`, the answer may be that some are
+        to be called: its ``message.tool_calls``. `chat_with_tools` calls them.
+        """
         server = self.endpoint.server()
+        body = server.fields(self._body(messages, kwargs))
         with server.errors():
             raw = server.sync_client().chat.completions.create(**body)
         return self._answer(raw)
@@ -104,8 +127,8 @@ class OpenAI:
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponse:
         """Do as `chat`, leaving the event loop free."""
-        body = self._body(messages, kwargs)
-        server = self.endpoint.server()
+        server = await self.endpoint.aserver()
+        body = server.fields(self._body(messages, kwargs))
         client = await server.async_client()
         with server.errors():
             raw = await client.chat.completions.create(**body)
@@ -122,20 +145,8 @@ class OpenAI:
             ModelServerError: As for `complete`; if the stream breaks, what had
                 come is in the error's ``partial_text``.
         """
-        body = self._stream_body([ChatMessage(content=prompt)], kwargs)
-        folded = _Folded()
-        server = self.endpoint.server()
-        create = server.sync_client().chat.completions.create
-        with server.errors(folded.partial):
-            try:
-                with server.errors():
-                    stream = create(**body)
-            except ModelServerError as error:
-                stream = create(**_without_count(body, error))
-            with stream:
-                for chunk in stream:
-                    if (piece := folded.add(chunk)) is not None:
-                        yield piece
+        for piece in self.stream_chat([ChatMessage(content=prompt)], **kwargs):
+            yield as_completion(piece)
 
     def astream_complete(
         self, prompt: str, **kwargs: Any
@@ -145,49 +156,161 @@ class OpenAI:
         Returns:
             For ``async for``, awaited before or not. Reading begins the call.
         """
-        return ResponseStream(self._astream([ChatMessage(content=prompt)], kwargs))
+
+        async def pieces() -> AsyncGenerator[CompletionResponse, None]:
+            messages = [ChatMessage(content=prompt)]
+            # Closed with this one, and not when somebody happens to collect it.
+            async with aclosing(self._astream(messages, kwargs)) as stream:
+                async for piece in stream:
+                    yield as_completion(piece)
+
+        return ResponseStream(pieces())
+
+    def stream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> Iterator[ChatResponse]:
+        """Yield the answer to a conversation as it comes. See `stream_complete`.
+
+        Tools that are called grow in ``message.tool_calls``; they are whole in the
+        last piece.
+        """
+        server = self.endpoint.server()
+        body = server.fields(self._body(messages, kwargs, streamed=True))
+        folded = Folded()
+        create = server.sync_client().chat.completions.create
+        with server.errors(folded.partial):
+            try:
+                with server.errors():
+                    stream = create(**body)
+            except ModelServerError as error:
+                stream = create(**without_count(body, error))
+            try:
+                with stream:
+                    for chunk in stream:
+                        if (piece := folded.add(chunk)) is not None:
+                            yield piece
+            finally:
+                # Left early or broken off, it has cost something all the same.
+                count_usage(self.model, folded.usage)
+
+    def astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ResponseStream[ChatResponse]:
+        """Do as `stream_chat`, leaving the event loop free; see `astream_complete`."""
+        return ResponseStream(self._astream(messages, kwargs))
 
     async def _astream(
-        self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]
-    ) -> AsyncGenerator[CompletionResponse, None]:
-        body = self._stream_body(messages, kwargs)
-        folded = _Folded()
-        server = self.endpoint.server()
+        self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
+    ) -> AsyncGenerator[ChatResponse, None]:
+        server = await self.endpoint.aserver()
+        body = server.fields(self._body(messages, kwargs, streamed=True))
+        folded = Folded()
         create = (await server.async_client()).chat.completions.create
         with server.errors(folded.partial):
             try:
                 with server.errors():
                     stream = await create(**body)
             except ModelServerError as error:
-                stream = await create(**_without_count(body, error))
-            async with stream:
-                async for chunk in stream:
-                    if (piece := folded.add(chunk)) is not None:
-                        yield piece
+                stream = await create(**without_count(body, error))
+            try:
+                async with stream:
+                    async for chunk in stream:
+                        if (piece := folded.add(chunk)) is not None:
+                            yield piece
+            finally:
+                # Left early or broken off, it has cost something all the same.
+                count_usage(self.model, folded.usage)
+
+    def chat_with_tools(
+        self,
+        tools: Tools,
+        user_msg: str | ChatMessage | None = None,
+        *,
+        chat_history: Sequence[ChatMessage] = (),
+        max_iterations: int = MAX_ITERATIONS,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """Answer with the help of tools, which are called at once; blocks the caller.
+
+        What a tool raises, and arguments that do not fit, go back to the model. An
+        agent whose calls can be watched is `stepwell.agents.FunctionAgent`.
+
+        Args:
+            tools: `FunctionTool`, or functions, of which they are made.
+            user_msg: What is asked.
+            chat_history: What was said before.
+            max_iterations: How often the model is asked.
+            **kwargs: More fields of the request body.
+
+        Raises:
+            MaxIterationsError: It still called tools when asked for the last time.
+            ModelServerError: The server refused, failed or is not there.
+        """
+        said = _conversation(chat_history, user_msg)
+        return chat_with_tools(self, tools, said, max_iterations, **kwargs)
+
+    async def achat_with_tools(
+        self,
+        tools: Tools,
+        user_msg: str | ChatMessage | None = None,
+        *,
+        chat_history: Sequence[ChatMessage] = (),
+        max_iterations: int = MAX_ITERATIONS,
+        **kwargs: Any,
+    ) -> ChatResponse:
+        """Do as `chat_with_tools`, leaving the event loop free."""
+        said = _conversation(chat_history, user_msg)
+        return await achat_with_tools(self, tools, said, max_iterations, **kwargs)
+
+    def as_structured_llm(self, output_cls: type[M]) -> StructuredLLM[M]:
+        """Return this model with answers of a pydantic class, in their ``raw``."""
+        return StructuredLLM(self, output_cls)
+
+    def structured_predict(
+        self, output_cls: type[M], prompt: Any, **variables: Any
+    ) -> M:
+        """Answer a prompt with an object of a pydantic class; blocks the caller.
+
+        Args:
+            output_cls: The class.
+            prompt: A text, with a place ``{name}`` for each variable.
+            **variables: What to put there.
+
+        Raises:
+            StructuredOutputError: Two answers in turn were not of that class.
+            ModelServerError: The server refused, failed or is not there.
+        """
+        answer = StructuredLLM(self, output_cls).complete(fill(prompt, variables))
+        return answer.raw  # type: ignore[no-any-return]  # of the class, by parse
+
+    async def astructured_predict(
+        self, output_cls: type[M], prompt: Any, **variables: Any
+    ) -> M:
+        """Do as `structured_predict`, leaving the event loop free."""
+        llm = StructuredLLM(self, output_cls)
+        answer = await llm.acomplete(fill(prompt, variables))
+        return answer.raw  # type: ignore[no-any-return]  # of the class, by parse
 
     def _body(
-        self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
+        self,
+        messages: Sequence[ChatMessage],
+        kwargs: Mapping[str, Any],
+        *,
+        streamed: bool = False,
     ) -> dict[str, Any]:
-        said = [{"role": m.role, "content": m.content} for m in messages]
+        said = list(messages)
         if self.system_prompt:
-            said.insert(0, {"role": "system", "content": self.system_prompt})
-        body: dict[str, Any] = {"model": self.model, "messages": said}
+            said.insert(0, ChatMessage(role="system", content=self.system_prompt))
+        options: dict[str, Any] = {}
         if self.temperature is not None:
-            body["temperature"] = self.temperature
+            options["temperature"] = self.temperature
         if self.max_tokens is not None:
-            body["max_tokens"] = self.max_tokens
-        return body | self.additional_kwargs | dict(kwargs)
-
-    def _stream_body(
-        self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        body = self._body(messages, kwargs) | {"stream": True}
-        body.setdefault("stream_options", {"include_usage": True})
-        return body
+            options["max_tokens"] = self.max_tokens
+        options |= {**self.additional_kwargs, **kwargs}
+        return request_body(self.model, said, options, streamed=streamed)
 
     def _answer(self, raw: Any) -> ChatResponse:
-        choices = getattr(raw, "choices", None)
-        if not choices:
+        if (answer := read_answer(raw)) is None:
             url = self.endpoint.server().url
             raise ModelServerError(
                 f"{self.model} at {url} answered without any choices. "
@@ -195,55 +318,14 @@ class OpenAI:
                 model=self.model,
                 url=url,
             )
-        return ChatResponse(
-            message=ChatMessage(
-                role="assistant", content=choices[0].message.content or ""
-            ),
-            raw=raw,
-            usage=_usage(raw.usage),
-        )
+        count_usage(self.model, answer.usage)
+        return answer
 
 
-class _Folded:
-    """Chunks of a stream folded into pieces of an answer."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def partial(self) -> str | None:
-        return self.text or None
-
-    def add(self, chunk: Any) -> CompletionResponse | None:
-        usage = _usage(getattr(chunk, "usage", None))
-        # The chunk that carries the usage has no choices at all.
-        delta = (chunk.choices[0].delta.content or "") if chunk.choices else ""
-        if not delta and usage is None:
-            return None
-        self.text += delta
-        return CompletionResponse(text=self.text, delta=delta, raw=chunk, usage=usage)
-
-
-def _without_count(body: dict[str, Any], error: ModelServerError) -> dict[str, Any]:
-    """Return the request without asking for usage, if that may be what is wrong.
-
-    Some servers refuse to count while streaming.
-    """
-    if error.status not in {400, 422}:
-        raise error
-    return {key: value for key, value in body.items() if key != "stream_options"}
-
-
-def _usage(raw: Any) -> Usage | None:
-    if raw is None:
-        return None
-    return Usage(
-        prompt_tokens=raw.prompt_tokens or 0,
-        completion_tokens=getattr(raw, "completion_tokens", 0) or 0,
-        total_tokens=raw.total_tokens or 0,
-    )
-
-
-def _as_completion(answer: ChatResponse) -> CompletionResponse:
-    return CompletionResponse(
-        text=answer.message.content, raw=answer.raw, usage=answer.usage
-    )
+def _conversation(
+    history: Sequence[ChatMessage], said: str | ChatMessage | None
+) -> list[ChatMessage]:
+    if said is None:
+        return list(history)
+    message = ChatMessage(content=said) if isinstance(said, str) else said
+    return [*history, message]

@@ -7,22 +7,32 @@ room does not import that one. What it answers with is in `responses`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
+import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
+from pydantic import BaseModel
+
+from stepwell.context import Context
+from stepwell.errors import WorkflowRuntimeError
 from stepwell.testing.responses import (
     ChatMessage,
     ChatResponse,
     CompletionResponse,
     ResponseStream,
+    ToolSelection,
     Usage,
 )
 from stepwell.testing.script import Script, ScriptError, is_error
 
 __all__ = ["FakeLLM", "Message"]
 
-_Answer = str | BaseException | type[BaseException] | Callable[[str], str]
+M = TypeVar("M", bound=BaseModel)
+_Said = str | ToolSelection | Sequence[ToolSelection]
+_Answer = _Said | BaseException | type[BaseException] | Callable[[str], _Said]
 _Answers = _Answer | Sequence[_Answer]
 # Keys are `str` or patterns; a mapping is invariant in them, so that naming both
 # would refuse one that holds only the one kind.
@@ -46,14 +56,15 @@ class Message(Protocol):
 class FakeLLM:
     """A language model that answers what a test, or a tutorial, tells it to.
 
-    An answer is a text, an exception to raise, or a function of the prompt that
-    gives the text. A list is taken one answer a call; a single one answers every
-    call. A mapping holds rules: the first key found in the prompt decides, a `str`
-    as it stands, a compiled pattern by its `search`. Without answers the prompt
-    comes back.
+    An answer is a text, a tool to call (`FakeLLM.calls`, or a list of several), an
+    exception to raise, or a function of the prompt that gives one of these. A list is
+    taken one answer a call; a single one answers every call. A mapping holds rules:
+    the first key found in the prompt decides, a `str` as it stands, a compiled
+    pattern by its `search`. Without answers the prompt comes back.
 
     The prompt of a chat is its last message. `prompts` lists the prompts in order,
-    `conversations` the messages of each call. May be used from several threads.
+    `conversations` the messages of each call. Words are counted as tokens, in the
+    run's record and by `stepwell.rag.track_usage`. May be used from several threads.
 
     Args:
         answers: As told above.
@@ -63,7 +74,7 @@ class FakeLLM:
 
     Raises:
         ScriptError: When called: the list has run out, no rule fits, or an answer is
-            no text.
+            none.
 
     Example:
         >>> llm = FakeLLM({"capital": "Paris.", "": "I do not know."})
@@ -86,6 +97,7 @@ class FakeLLM:
         self.delay = delay
         self.prompts: list[str] = []
         self.conversations: list[list[Message]] = []
+        self._numbers = itertools.count(1)
         if answers is None:
             answers = _same
         rules = answers if isinstance(answers, Mapping) else {"": answers}
@@ -96,6 +108,11 @@ class FakeLLM:
 
     def __repr__(self) -> str:
         return f"FakeLLM(model={self.model!r}, {len(self.prompts)} calls)"
+
+    @staticmethod
+    def calls(tool_name: str, /, **tool_kwargs: Any) -> ToolSelection:
+        """An answer that calls a tool, with these arguments."""
+        return ToolSelection(tool_name=tool_name, tool_kwargs=tool_kwargs)
 
     def complete(self, prompt: str, **kwargs: Any) -> CompletionResponse:
         """Answer a prompt; further arguments are ignored."""
@@ -110,12 +127,12 @@ class FakeLLM:
         prompt = messages[-1].content
         self.prompts.append(prompt)
         self.conversations.append(list(messages))
-        text = self._text(prompt)
+        message = self._message(prompt)
         asked = sum(len(message.content.split()) for message in messages)
-        said = len(text.split())
-        return ChatResponse(
-            ChatMessage("assistant", text), usage=Usage(asked, said, asked + said)
-        )
+        said = len(message.content.split())
+        usage = Usage(asked, said, asked + said)
+        _count(self.model, usage)
+        return ChatResponse(message, usage=usage)
 
     async def achat(self, messages: Sequence[Message], **kwargs: Any) -> ChatResponse:
         """Do as `chat`, after `delay` seconds."""
@@ -160,10 +177,47 @@ class FakeLLM:
             await asyncio.sleep(self.delay)
             yield piece
 
-    def _text(self, prompt: str) -> str:
+    def structured_predict(
+        self, output_cls: type[M], prompt: str, **variables: Any
+    ) -> M:
+        """Answer a prompt with an object, for which the answer is the JSON."""
+        for name, value in variables.items():
+            prompt = prompt.replace(f"{{{name}}}", str(value))
+        return output_cls.model_validate_json(self.complete(prompt).text)
+
+    async def astructured_predict(
+        self, output_cls: type[M], prompt: str, **variables: Any
+    ) -> M:
+        """Do as `structured_predict`, after `delay` seconds."""
+        found = self.structured_predict(output_cls, prompt, **variables)
+        await asyncio.sleep(self.delay)
+        return found
+
+    def _message(self, prompt: str) -> ChatMessage:
+        answer = self._answer(prompt)
+        if isinstance(answer, str):
+            return ChatMessage("assistant", answer)
+        calls = [answer] if isinstance(answer, ToolSelection) else answer
+        if (
+            not isinstance(calls, list | tuple)
+            or not calls
+            or not all(isinstance(each, ToolSelection) for each in calls)
+        ):
+            raise ScriptError(
+                f"an answer of FakeLLM is a text, not {type(answer).__name__}.",
+                hint="Give a str, FakeLLM.calls(…) or a list of them, an exception to "
+                "raise, or a function of the prompt.",
+            )
+        numbered = [
+            replace(each, tool_id=each.tool_id or f"call_{next(self._numbers)}")
+            for each in calls
+        ]
+        return ChatMessage("assistant", tool_calls=numbered)
+
+    def _answer(self, prompt: str) -> object:
         for key, script in self._rules:
             if key in prompt if isinstance(key, str) else key.search(prompt):
-                text = script.answer(f"the prompt {_shown(prompt)}")
+                answer = script.answer(f"the prompt {_shown(prompt)}")
                 break
         else:
             keys = ", ".join(_shown(key) for key, _ in self._rules)
@@ -171,16 +225,25 @@ class FakeLLM:
                 f"no rule of FakeLLM fits the prompt {_shown(prompt)}.",
                 hint=f"There are rules for {keys}; a last one for '' fits all.",
             )
-        if is_error(text):
-            raise text
-        if callable(text):
-            text = text(prompt)
-        if not isinstance(text, str):
-            raise ScriptError(
-                f"an answer of FakeLLM is a text, not {type(text).__name__}.",
-                hint="Give a str, an exception to raise, or a function of the prompt.",
-            )
-        return text
+        if is_error(answer):
+            raise answer
+        return answer(prompt) if callable(answer) else answer
+
+
+def _count(model: str, usage: Usage) -> None:
+    """Count words as tokens, for the step that asked and whoever tracks usage."""
+    # The RAG rooms count both, where they are in use; this room does not load them.
+    rooms = sys.modules.get("stepwell.rag.usage")
+    if rooms is not None:
+        rooms.count_usage(model, usage)
+        return
+    try:
+        step = Context.get_step_context()
+    except WorkflowRuntimeError:
+        return
+    step.count(
+        prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens
+    )
 
 
 def _same(prompt: str) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "ChatResponse",
     "CompletionResponse",
     "ResponseStream",
+    "ToolSelection",
     "Usage",
 ]
 
@@ -33,11 +34,23 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolSelection:
+    """A tool that a model wants called, and with what."""
+
+    tool_id: str = ""
+    tool_name: str = ""
+    tool_kwargs: dict[str, object] = field(default_factory=dict)
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of a chat: who speaks, and what is said."""
 
     role: str = "user"
     content: str = ""
+    tool_calls: list[ToolSelection] = field(default_factory=list)
+    tool_call_id: str | None = None
 
     def __str__(self) -> str:
         return f"{self.role}: {self.content}"
@@ -78,13 +91,16 @@ class ChatResponse:
         )
 
     def pieces(self) -> Iterator[ChatResponse]:
-        """The answer word by word, as a stream gives it; the last piece has `usage`."""
-        words: list[str] = re.findall(r"\s*\S+|\s+$", self.message.content) or [""]
+        """The answer word by word, as a stream gives it; the last piece is whole."""
+        whole = self.message
+        words: list[str] = re.findall(r"\s*\S+|\s+$", whole.content) or [""]
         said = ""
         for number, word in enumerate(words, start=1):
             said += word
-            usage = self.usage if number == len(words) else None
-            yield ChatResponse(ChatMessage("assistant", said), delta=word, usage=usage)
+            if number == len(words):
+                yield ChatResponse(whole, delta=word, usage=self.usage)
+            else:
+                yield ChatResponse(ChatMessage(whole.role, said), delta=word)
 
 
 class ResponseStream(Generic[T]):
