@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -175,6 +177,20 @@ def test_a_folder_without_a_model_is_one_clear_error(tmp_path):
         SentenceTransformerRerank(model=str(tmp_path)).load()
 
 
+def test_a_model_that_is_cut_off_is_one_clear_error(cross_encoder, tmp_path):
+    broken = shutil.copytree(cross_encoder, tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(ModelUnavailableError, match="is here, but loading") as caught:
+        SentenceTransformerRerank(str(broken)).load()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_device_that_is_not_there_is_one_clear_error(cross_encoder):
+    with pytest.raises(ModelUnavailableError, match="or the device not there"):
+        SentenceTransformerRerank(str(cross_encoder), device="cuda:99").load()
+
+
 def test_without_the_library_the_extra_is_named(monkeypatch):
     from stepwell.rag import local
 
@@ -220,3 +236,140 @@ def test_a_real_embedder_finds_meaning_where_no_word_is_shared(minilm):
         1, abs=1e-4
     )
     assert model.get_text_embedding_batch([]) == []
+
+
+def kept():
+    from stepwell.rag import sentence_transformers
+
+    return sentence_transformers._kept
+
+
+def test_a_model_is_loaded_once_for_each_device_and_length(cross_encoder):
+    folder = str(cross_encoder)
+    for length in (None, 32, None, 32):
+        SentenceTransformerRerank(folder, max_length=length).load()
+    keys = [key for key in kept() if key[1] == folder]
+    assert sorted(keys, key=str) == [
+        ("CrossEncoder", folder, None, 32),
+        ("CrossEncoder", folder, None, None),
+    ]
+
+
+def test_threads_that_ask_at_once_get_one_and_the_same_model(cross_encoder, tmp_path):
+    from stepwell.rag import sentence_transformers
+
+    folder = str(shutil.copytree(cross_encoder, tmp_path / "model"))
+    found, ready = [], threading.Barrier(6)
+
+    def ask():
+        ready.wait()
+        found.append(sentence_transformers.cross_encoder(folder, None, True))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    assert len({id(model) for model in found}) == 1
+
+
+def test_the_four_models_used_last_are_kept(cross_encoder, tmp_path):
+    folders = [str(shutil.copytree(cross_encoder, tmp_path / str(n))) for n in range(5)]
+    for folder in [*folders[:4], folders[0], folders[4]]:
+        SentenceTransformerRerank(folder).load()
+    assert [key[1] for key in kept()] == [folders[n] for n in (2, 3, 0, 4)]
+
+
+def test_passages_longer_than_the_length_given_are_cut(cross_encoder):
+    def score(text, length):
+        reranker = SentenceTransformerRerank(str(cross_encoder), max_length=length)
+        return reranker.postprocess_nodes(nodes_of(text), query_str="rate")[0].score
+
+    one, other = (f"the server limits the rate {end}" for end in ("a", "redis"))
+    assert score(one, 60) != score(other, 60)
+    assert score(one, 5) == pytest.approx(score(other, 5), abs=1e-5)
+
+
+def test_a_length_or_batch_of_nothing_is_refused():
+    with pytest.raises(InvalidOptionError, match="batch_size=0"):
+        SentenceTransformerRerank(batch_size=0)
+    with pytest.raises(InvalidOptionError, match="max_length=0"):
+        HuggingFaceEmbedding(max_length=0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_scores_do_not_depend_on_the_batches(cross_encoder, batch_size):
+    nodes = nodes_of(*(f"{'the server ' * n}limits {n}" for n in (9, 1, 7, 3, 5)))
+    reranker = SentenceTransformerRerank(
+        str(cross_encoder), top_n=5, batch_size=batch_size
+    )
+    alone = [reranker.postprocess_nodes([n], query_str="rate")[0] for n in nodes]
+    expected = sorted(alone, key=lambda node: -node.score)
+    found = reranker.postprocess_nodes(nodes, query_str="rate")
+    assert [node.text for node in found] == [node.text for node in expected]
+    scores = [node.score for node in expected]
+    assert [node.score for node in found] == pytest.approx(scores, abs=1e-3)
+
+
+def test_loading_and_running_say_nothing(cross_encoder, minilm):
+    # In a fresh process: what libraries say, they often say once.
+    code = f"""
+        from stepwell.rag import *
+        node = NodeWithScore(node=TextNode(text="a"))
+        SentenceTransformerRerank({str(cross_encoder)!r}).postprocess_nodes(
+            [node], query_str="x")
+        HuggingFaceEmbedding({str(minilm)!r}).get_text_embedding("a")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_reranking_leaves_the_event_loop_free(cross_encoder):
+    """A heartbeat goes on, in the best of some tries: other programs cause gaps too."""
+    nodes = nodes_of(*(f"{'the server limits ' * 20}{n}" for n in range(600)))
+    reranker = SentenceTransformerRerank(str(cross_encoder), top_n=3)
+
+    async def widest_gap():
+        await reranker.apostprocess_nodes(nodes[:8], query_str="rate")
+        work = asyncio.ensure_future(
+            reranker.apostprocess_nodes(nodes, query_str="rate of requests")
+        )
+        gaps, last = [], time.perf_counter()
+        while not work.done():
+            # Not to wait for anything: the beat itself is what is measured.
+            await asyncio.wait([work], timeout=0.002)
+            gaps.append(time.perf_counter() - last)
+            last = time.perf_counter()
+        assert len(await work) == 3
+        return max(gaps)
+
+    best = 1.0
+    for _ in range(30):
+        best = min(best, asyncio.run(widest_gap()))
+        if best <= 0.05:
+            break
+    assert best <= 0.05
+
+
+def test_a_prompt_for_questions_is_put_before_them(minilm):
+    pytest.importorskip("sentence_transformers")
+    plain = HuggingFaceEmbedding(str(minilm))
+    prompted = HuggingFaceEmbedding(str(minilm), query_prompt="query: ")
+    expected = pytest.approx(plain.get_query_embedding("query: rate"), abs=1e-5)
+    assert prompted.get_query_embedding("rate") == expected
+    assert prompted.get_text_embedding("rate") == plain.get_text_embedding("rate")
+
+
+def test_models_are_loaded_in_the_background_before_they_are_needed(
+    cross_encoder, tmp_path
+):
+    folder = str(shutil.copytree(cross_encoder, tmp_path / "model"))
+    reranker = SentenceTransformerRerank(folder)
+    assert Settings.preload(reranker).result(60) is None
+    assert ("CrossEncoder", folder, None, None) in kept()

@@ -17,9 +17,11 @@ from stepwell.rag import (
     NoDocumentsError,
     OpenAIEmbedding,
     RagWarning,
+    Settings,
     SimpleDirectoryReader,
     TextNode,
     VectorStoreIndex,
+    progress,
 )
 
 
@@ -45,6 +47,18 @@ class Terminal(io.StringIO):
         assert shown.endswith("\n")
         assert shown.count("\n") == 1
         return [int(re.match(r"\d+", line)[0]) for line in shown[:-1].split("\r")]
+
+
+@pytest.fixture(autouse=True)
+def no_cache():
+    """Nothing is known from one test in the next; see test_cache.py."""
+    Settings.cache_dir = None
+
+
+@pytest.fixture(autouse=True)
+def every_count(monkeypatch):
+    """Every count is told, however soon after another; see test_progress_places.py."""
+    monkeypatch.setattr(progress, "INTERVAL", 0)
 
 
 @pytest.fixture

@@ -1,5 +1,9 @@
 import asyncio
 import json
+import os
+import threading
+import time
+import tracemalloc
 import zipfile
 
 import pytest
@@ -11,7 +15,9 @@ from stepwell.rag import (
     MissingPathError,
     NoDocumentsError,
     RagWarning,
+    SentenceSplitter,
     SimpleDirectoryReader,
+    VectorStoreIndex,
 )
 
 
@@ -98,6 +104,7 @@ def test_one_bad_file_is_named_and_the_others_are_read(tmp_path):
     (tmp_path / "fake.docx").write_text("hello")
     (tmp_path / "broken.ipynb").write_text("{")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    (tmp_path / "deep.ipynb").write_text("[" * 100_000)
     (tmp_path / "controls.txt").write_bytes(bytes(range(1, 9)) * 20)
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "blank.txt").write_text(" \n ")
@@ -110,13 +117,14 @@ def test_one_bad_file_is_named_and_the_others_are_read(tmp_path):
         "broken.docx": "a broken Word file",
         "fake.docx": "named .docx but not a Word file",
         "broken.ipynb": "not a notebook (nbformat 4)",
+        "deep.ipynb": "not a notebook (nbformat 4)",
         "picture.png": "binary, not text",
         "controls.txt": "binary, not text",
         "empty.txt": "empty",
         "blank.txt": "no text",
     }
     assert len(said) == 1
-    assert said[0].startswith("Skipped 10 files: ")
+    assert said[0].startswith("Skipped 11 files: ")
     assert "see .skipped" in said[0]
 
 
@@ -297,3 +305,273 @@ def test_aload_data_gives_the_same(tmp_path):
     (tmp_path / "a.md").write_text("a")
     reader = SimpleDirectoryReader(tmp_path)
     assert asyncio.run(reader.aload_data()) == reader.load_data()
+
+
+def test_utf_8_with_a_broken_byte_stays_utf_8_and_it_is_said(tmp_path):
+    (tmp_path / "a.txt").write_bytes("naïve café, déjà vu".encode() + b"\xff!")
+    texts, _, said = read(tmp_path)
+    assert texts["a.txt"] == "naïve café, déjà vu\ufffd!"
+    assert said == [
+        "Not UTF-8, so read a.txt as UTF-8 but for one place; see encoding=."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.html", '<meta charset="iso-8859-2"><p>žluťoučký kůň</p>'),
+        ("a.py", "# -*- coding: iso-8859-2 -*-\nname = 'žluťoučký kůň'\n"),
+    ],
+)
+def test_an_encoding_that_a_file_declares_is_used(tmp_path, name, text):
+    (tmp_path / name).write_bytes(text.encode("iso-8859-2"))
+    texts, _, said = read(tmp_path)
+    assert "žluťoučký kůň" in texts[name]
+    assert said == []
+
+
+def test_rows_of_csv_are_lines_that_name_their_columns(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        'name,born,note\nAda,1815,"wrote, and\ncounted"\nAlan,,\n\nGrace,1906,navy,!\n'
+    )
+    [document] = SimpleDirectoryReader(tmp_path).load_data()
+    assert document.text.splitlines() == [
+        "name: Ada; born: 1815; note: wrote, and counted",
+        "name: Alan",
+        "name: Grace; born: 1906; note: navy; column 4: !",
+    ]
+    assert document.metadata["columns"] == ["name", "born", "note", "column 4"]
+    assert document.metadata["row_count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("a.csv", "item,price\ntea,3\nrum,5\n"),
+        ("a.csv", "item;price\ntea;3\nrum;5\n"),
+        ("a.csv", "item\tprice\ntea\t3\nrum\t5\n"),
+        ("a.csv", "item|price\ntea|3\nrum|5"),
+        ("a.csv", "sep=!\nitem!price\ntea!3\nrum!5"),
+        ("a.csv", '"item","price"\r\n"tea","3"\r\n"rum","5"\r\n'),
+        ("a.tsv", "item\tprice\ntea\t3\nrum\t5\n"),
+    ],
+)
+def test_csv_of_any_dialect_reads_the_same(tmp_path, name, source):
+    (tmp_path / name).write_text(source)
+    assert read(tmp_path)[0][name] == "item: tea; price: 3\nitem: rum; price: 5"
+
+
+def test_a_decimal_comma_is_no_delimiter(tmp_path):
+    (tmp_path / "a.csv").write_text("item;price\ntea, green;1,5\nrum;2,5\n")
+    assert read(tmp_path)[0]["a.csv"].splitlines() == [
+        "item: tea, green; price: 1,5",
+        "item: rum; price: 2,5",
+    ]
+
+
+def test_csv_without_a_header_numbers_its_columns(tmp_path):
+    (tmp_path / "a.csv").write_text("1,2\n3,4\n")
+    assert read(tmp_path)[0]["a.csv"] == (
+        "column 1: 1; column 2: 2\ncolumn 1: 3; column 2: 4"
+    )
+
+
+def test_a_quote_nobody_closes_swallows_no_rows(tmp_path):
+    (tmp_path / "a.csv").write_text('size,item\n5",disk\n"3,tape\n8,card\n')
+    assert read(tmp_path)[0]["a.csv"].splitlines() == [
+        'size: 5"; item: disk',
+        'size: "3; item: tape',
+        "size: 8; item: card",
+    ]
+
+
+def test_a_huge_csv_is_read_up_to_a_row_that_is_named(tmp_path):
+    rows = "".join(f"{n},name {n}\n" for n in range(60_000))
+    (tmp_path / "a.csv").write_text(f"id,name\n{rows}")
+    texts, _, said = read(tmp_path)
+    assert texts["a.csv"].count("\n") == 49_999
+    assert said == ["Left out 10,000 rows after row 50,000 of a.csv."]
+
+
+def test_the_chunks_of_csv_are_whole_rows_and_know_them(tmp_path):
+    rows = "".join(f"city {n},{n * 1000}\n" for n in range(1, 201))
+    (tmp_path / "a.csv").write_text(f"name,people\n{rows}")
+    documents = SimpleDirectoryReader(tmp_path).load_data()
+    nodes = SentenceSplitter(100, 0).get_nodes_from_documents(documents)
+    assert len(nodes) > 10
+    assert all(node.text.startswith("name: city") for node in nodes)
+    assert nodes[0].metadata["rows"].startswith("1–")
+    assert nodes[-1].metadata["rows"].endswith("–200")
+    assert nodes[0].source == f"a.csv, rows {nodes[0].metadata['rows']}"
+
+
+def test_the_docstring_of_a_module_is_its_title(tmp_path):
+    source = '#!/usr/bin/python\n"""Counts things.\n\nMore."""\nx = 1\n'
+    (tmp_path / "a.py").write_text(source)
+    [document] = SimpleDirectoryReader(tmp_path).load_data()
+    assert document.text == source
+    assert document.metadata["title"] == "Counts things."
+
+
+HOSTILE = [
+    "<!--" * 100_000,
+    "<a " * 100_000,
+    "<a b='" * 100_000,
+    '<a b="x' * 100_000,
+    "<![CDATA[" * 50_000,
+    "</" * 100_000,
+    "<p>" * 100_000,
+    "<svg>" * 100_000,
+    "<title></titl" * 50_000,
+    "&#" * 100_000,
+    "<![if x]><![foo]>",
+]
+
+
+@pytest.mark.parametrize("page", HOSTILE, ids=lambda page: page[:8])
+def test_a_hostile_page_takes_no_time(tmp_path, page):
+    # The parser of the standard library needs 20 s for the second one of these.
+    (tmp_path / "a.html").write_text(f"<p>before</p>{page}")
+    began = time.process_time()
+    assert "before" in read(tmp_path)[0]["a.html"]
+    assert time.process_time() - began < 5
+
+
+def test_what_a_page_would_run_is_not_in_its_text(tmp_path):
+    (tmp_path / "a.html").write_text(
+        "<head><title>Home &amp; garden</title><script>evil1()</script>"
+        "<body><p onclick='evil2()'>Roses</p><SCRIPT src=x>evil3()</SCRIPT >"
+        "<style>evil4</style><iframe srcdoc='<script>evil5()</script>'></iframe>"
+        "<template><p>evil6</p></template><svg><text>evil7</text></svg>"
+        "<!-- evil8 --><noscript>evil9</noscript><p>Tulips"
+    )
+    [document] = SimpleDirectoryReader(tmp_path).load_data()
+    assert document.text == "Roses\n\nTulips"
+    assert document.metadata["title"] == "Home & garden"
+
+
+def test_a_word_file_that_unpacks_to_gigabytes_is_skipped(tmp_path):
+    pytest.importorskip("mammoth")
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.docx", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("word/document.xml", "w", force_zip64=True) as member,
+    ):
+        for _ in range(201):
+            member.write(bytes(2**20))
+    (tmp_path / "good.md").write_text("good")
+    assert read(tmp_path)[1] == {"bomb.docx": "unpacks to more than 200 MB"}
+
+
+def test_a_reader_of_ones_own_that_fails_skips_its_file(tmp_path):
+    (tmp_path / "a.csv").write_text("x")
+    (tmp_path / "b.md").write_text("b")
+
+    def broken(path):
+        raise KeyError("colour")
+
+    texts, skipped, _ = read(tmp_path, file_extractor={"csv": broken})
+    assert texts == {"b.md": "b"}
+    assert skipped == {"a.csv": "your reader of .csv: KeyError: 'colour'"}
+
+
+def test_documents_of_ones_own_reader_get_the_same_ids_every_time(tmp_path):
+    (tmp_path / "a.csv").write_text("x")
+
+    def two(path):
+        return [Document(text="one"), Document(text="two")]
+
+    ids = [list(read(tmp_path, file_extractor={"csv": two})[0]) for _ in range(2)]
+    assert ids == [["a.csv#1", "a.csv#2"]] * 2
+
+
+def test_pipes_and_links_to_nowhere_are_skipped(tmp_path):
+    (tmp_path / "good.md").write_text("good")
+    (tmp_path / "nowhere.md").symlink_to(tmp_path / "gone.md")
+    os.mkfifo(tmp_path / "pipe.md")
+    texts, skipped, _ = read(tmp_path)
+    assert texts == {"good.md": "good"}
+    assert skipped == {
+        "nowhere.md": "No such file or directory",
+        "pipe.md": "not a file",
+    }
+
+
+def test_a_wrong_path_names_what_is_there(tmp_path):
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "notes.md").write_text("a")
+    with pytest.raises(MissingPathError, match=r"Near it: documents/\."):
+        SimpleDirectoryReader(tmp_path / "document")
+    with pytest.raises(MissingPathError, match=r"documents/, notes\.md\."):
+        SimpleDirectoryReader(tmp_path / "quite" / "another")
+    with pytest.raises(MissingPathError, match=r"Near it: notes\.md\."):
+        SimpleDirectoryReader(input_files=[tmp_path / "note.md"])
+    with pytest.raises(MissingPathError, match="documents is a folder"):
+        SimpleDirectoryReader(input_files=[tmp_path / "documents"])
+
+
+def test_the_warning_points_at_the_line_that_reads(tmp_path):
+    (tmp_path / "a.md").write_text("a")
+    (tmp_path / "b.md").write_text("")
+
+    async def load():
+        return await SimpleDirectoryReader(tmp_path).aload_data()
+
+    with pytest.warns(RagWarning) as caught:
+        SimpleDirectoryReader(tmp_path).load_data()
+        asyncio.run(load())
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_a_very_long_document_is_read_and_cut_in_seconds(tmp_path):
+    # Some 300,000 tokens.
+    sentence = "The limit of {n} requests counts for every client on its own. "
+    text = "".join(
+        f"## Part {n}\n\n" * (n % 50 == 0) + sentence.format(n=n) for n in range(20_000)
+    )
+    (tmp_path / "a.md").write_text(text)
+    tracemalloc.start()
+    began = time.process_time()
+    [document] = SimpleDirectoryReader(tmp_path).load_data()
+    nodes = SentenceSplitter().get_nodes_from_documents([document])
+    seconds = time.process_time() - began
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(nodes) >= 600
+    assert seconds < 20
+    assert most < 20 * len(text)
+
+
+def test_halves_of_letters_reach_no_index(tmp_path):
+    cells = [{"cell_type": "markdown", "source": "half \ud83d, whole \U0001f600"}]
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": cells, "nbformat": 4}))
+    name = os.fsdecode(b"caf\xe9.md")
+    (tmp_path / name).write_text("a name of another encoding")
+    documents = SimpleDirectoryReader(tmp_path).load_data()
+    index = VectorStoreIndex.from_documents(documents)
+    assert "whole \U0001f600" in documents[0].text
+    assert len(index.as_retriever().retrieve("name whole")) == 2
+
+
+def test_a_cancelled_reader_reads_no_further_file(tmp_path):
+    for name in ("a.md", "b.md"):
+        (tmp_path / name).write_text(name)
+    begun, go_on, read_files = threading.Event(), threading.Event(), []
+
+    def slow(path):
+        begun.set()
+        assert go_on.wait(30)
+        read_files.append(path.name)
+        return "text"
+
+    async def main():
+        reader = SimpleDirectoryReader(tmp_path, file_extractor={".md": slow})
+        task = asyncio.create_task(reader.aload_data())
+        await asyncio.to_thread(begun.wait, 30)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+
+    # Waits, at its end, for the thread.
+    asyncio.run(main())
+    assert read_files == ["a.md"]

@@ -1,4 +1,4 @@
-"""What is read, cut and found: Document, TextNode, NodeWithScore, NodeList.
+"""What is read, cut and found: Document, TextNode, NodeWithScore, and lists of them.
 
 Plain pydantic models, so that they travel inside events and across processes.
 Reading files is in `readers.py`, cutting in `splitting.py`, HTML in `display.py`.
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .display import render_nodes
+from .display import render_documents, render_nodes
 
 
 def _new_id() -> str:
@@ -45,6 +45,24 @@ class Document(BaseModel):
     def get_content(self) -> str:
         """Return the text."""
         return self.text
+
+    def _repr_html_(self) -> str:
+        return render_documents([self])
+
+
+class DocumentList(list[Document]):
+    """The documents a reader found, in order: a list that shows as a table."""
+
+    @overload  # type: ignore[override]  # a slice of a DocumentList is one
+    def __getitem__(self, index: int) -> Document: ...
+    @overload
+    def __getitem__(self, index: slice) -> DocumentList: ...
+    def __getitem__(self, index: int | slice) -> Document | DocumentList:
+        found = super().__getitem__(index)
+        return found if isinstance(found, Document) else DocumentList(found)
+
+    def _repr_html_(self) -> str:
+        return render_documents(self)
 
 
 class TextNode(BaseModel):
@@ -79,6 +97,10 @@ class TextNode(BaseModel):
         )
         if page := self.metadata.get("page_label"):
             place += f", page {page}"
+        if lines := self.metadata.get("lines"):
+            place += f", lines {lines}" if "–" in str(lines) else f", line {lines}"
+        if rows := self.metadata.get("rows"):
+            place += f", rows {rows}" if "–" in str(rows) else f", row {rows}"
         if heading := str(self.metadata.get("heading") or ""):
             # The innermost two say enough; the file says the rest.
             place += f" § {' › '.join(heading.split(' › ')[-2:])}"
@@ -87,6 +109,9 @@ class TextNode(BaseModel):
     def get_content(self) -> str:
         """Return the text."""
         return self.text
+
+    def _repr_html_(self) -> str:
+        return render_nodes([self])
 
 
 class NodeWithScore(BaseModel):
@@ -101,6 +126,11 @@ class NodeWithScore(BaseModel):
     node: TextNode
     score: float | None = None
     scores: dict[str, float] = Field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """One line: how well it matched, and where it stands."""
+        score = "no score" if self.score is None else f"{self.score:.2f}"
+        return f"<NodeWithScore {score}: {self.source}>"
 
     @property
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""What a file holds as text, by format: text, notebook, HTML, PDF, Word.
+"""What a file holds as text, by format: text, notebook, HTML, CSV, PDF, Word.
 
 Takes one path and returns its parts; choosing files and reporting those that
 were skipped is in `readers.py`. PDF and Word go through the files named after
@@ -11,12 +11,19 @@ import codecs
 import json
 import re
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .csv_rows import read_rows
 from .errors import MissingExtraError
+from .hypertext import declared_encoding, html_to_text, html_to_title_and_text
+from .python_source import docstring_line
+
+_HTML = {".html", ".htm", ".xhtml"}
+_CSV = {".csv", ".tsv"}
+_PYTHON = {".py", ".pyi", ".pyw"}
+_COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.M)
 
 
 class Unreadable(Exception):
@@ -36,8 +43,23 @@ class Part:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def read_parts(path: Path, encoding: str | None) -> tuple[list[Part], str | None]:
-    """Return the parts of a file, and the encoding where it was a guess.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of a file.
+
+    Attributes:
+        parts: Its texts.
+        guess: The encoding, where it was a guess.
+        left_out: What was left out of it, in a few words, or "".
+    """
+
+    parts: list[Part]
+    guess: str = ""
+    left_out: str = ""
+
+
+def read_parts(path: Path, encoding: str | None) -> Reading:
+    """Return what a file holds.
 
     Raises:
         Unreadable: The file gives no text.
@@ -45,39 +67,68 @@ def read_parts(path: Path, encoding: str | None) -> tuple[list[Part], str | None
     """
     data = path.read_bytes()
     suffix = path.suffix.lower()
-    guess: str | None = None
+    guess = left_out = ""
     if suffix == ".pdf":
         parts = _pdf(data)
     elif suffix == ".docx":
         parts = [Part(html_to_text(_docx(data)))]
     else:
-        text, guess = decode(data, encoding)
+        text, guess = decode(data, encoding, _declared(data, suffix))
+        about: dict[str, Any] = {}
         if suffix == ".ipynb":
             text = notebook_to_text(text)
-        elif suffix in {".html", ".htm", ".xhtml"}:
-            text = html_to_text(text)
-        parts = [Part(text)]
+        elif suffix in _HTML:
+            title, text = html_to_title_and_text(text)
+            about = {"title": title} if title else {}
+        elif suffix in _CSV:
+            rows = read_rows(text, suffix)
+            text = rows.text
+            about = {"columns": list(rows.columns), "row_count": rows.rows}
+            if rows.left_out:
+                left_out = f"{rows.left_out:,} rows after row {rows.rows:,}"
+        elif suffix in _PYTHON and (line := docstring_line(text)):
+            about = {"title": line}
+        parts = [Part(text, metadata=about)]
     parts = [part for part in parts if part.text.strip()]
     if not parts:
         raise Unreadable(
             "a PDF without text, maybe scanned" if suffix == ".pdf" else "no text"
         )
-    return parts, guess
+    return Reading(parts, guess, left_out)
 
 
-def decode(data: bytes, encoding: str | None = None) -> tuple[str, str | None]:
+def _declared(data: bytes, suffix: str) -> str | None:
+    """Return the encoding that a file itself says it has."""
+    if suffix in _HTML:
+        return declared_encoding(data)
+    if suffix in _PYTHON:
+        # Python looks for it in the first two lines.
+        match = _COOKIE.search(b"\n".join(data[:1000].splitlines()[:2]))
+        return match[1].decode("ascii") if match else None
+    return None
+
+
+def decode(
+    data: bytes, encoding: str | None = None, declared: str | None = None
+) -> tuple[str, str]:
     r"""Decode bytes that should be text.
 
-    Tries a byte order mark, then UTF-8, then cp1252 as the likeliest other
-    one. UTF-16 needs its mark: without, anything of even length decodes.
+    Tries a byte order mark, then UTF-8, then what the file declares, then cp1252
+    as the likeliest other one. UTF-16 needs its mark: without, anything of even
+    length decodes. UTF-8 with a few broken bytes stays UTF-8.
+
+    Args:
+        data: The file.
+        encoding: What its reader was told to use, instead of finding out.
+        declared: What the file says of itself, which may be wrong.
 
     Returns:
-        The text with ``\n`` line ends, and the encoding if it was a guess.
+        The text with ``\n`` line ends, and the encoding if it was a guess, or "".
 
     Raises:
         Unreadable: The bytes are not text.
     """
-    guess = None
+    guess = ""
     if encoding is not None:
         try:
             text = data.decode(encoding)
@@ -93,12 +144,27 @@ def decode(data: bytes, encoding: str | None = None) -> tuple[str, str | None]:
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
-            # Five bytes of cp1252 stand for nothing; keep the rest of the file.
-            text, guess = data.decode("cp1252", "replace"), "cp1252"
+            text, guess = _decode_other(data, declared)
     controls = sum(1 for char in text[:20_000] if char < " " and char not in "\t\n\r\f")
     if "\0" in text or controls > 0.1 * min(len(text), 20_000):
         raise Unreadable("binary, not text")
     return text.replace("\r\n", "\n").replace("\r", "\n"), guess
+
+
+def _decode_other(data: bytes, declared: str | None) -> tuple[str, str]:
+    if declared is not None:
+        try:
+            return data.decode(declared), ""
+        except (UnicodeError, LookupError):
+            pass
+    text = data.decode("utf-8-sig", "replace")
+    broken = text.count("\N{REPLACEMENT CHARACTER}")
+    # Letters of another encoding hardly ever make up valid UTF-8 by chance.
+    if broken < len(text) - len(text.encode("ascii", "ignore")) - broken:
+        places = "one place" if broken == 1 else f"{broken:,} places"
+        return text, f"UTF-8 but for {places}"
+    # Five bytes of cp1252 stand for nothing; keep the rest of the file.
+    return data.decode("cp1252", "replace"), "cp1252"
 
 
 def notebook_to_text(source: str) -> str:
@@ -114,9 +180,17 @@ def notebook_to_text(source: str) -> str:
             pieces.append(
                 f"```python\n{text}\n```" if cell["cell_type"] == "code" else text
             )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable("not a notebook (nbformat 4)") from error
-    return "\n\n".join(pieces)
+    return whole_letters("\n\n".join(pieces))
+
+
+def whole_letters(text: str) -> str:
+    """Return a text without halves of letters, which JSON and file names may hold.
+
+    No file and no database can keep one.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _load(vendor: str, package: str, wanted_by: str) -> Any:
@@ -143,77 +217,3 @@ def _docx(data: bytes) -> str:
         raise Unreadable("named .docx but not a Word file")
     html: str = _load("mammoth", "mammoth", "A Word file").docx_to_html(data)
     return html
-
-
-_BLOCK_TAGS = """
-p div section article header footer main aside nav ul ol table tr dl dt dd blockquote
-figure figcaption form fieldset address hr
-"""
-_BLOCKS = frozenset(_BLOCK_TAGS.split())
-_HIDDEN = {"script", "style", "noscript", "template", "svg", "head"}
-_HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
-
-
-def html_to_text(source: str) -> str:
-    """Return the text of an HTML page as Markdown-like lines.
-
-    Headings keep their level, list items and code their shape; scripts, styles
-    and the like are dropped.
-    """
-    parser = _Text()
-    parser.feed(source)
-    parser.close()
-    text = "".join(parser.out)
-    text = re.sub(r"[ \t]+\n", "\n", text)
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
-
-
-class _Text(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.out: list[str] = []
-        self._hidden = 0
-        self._pre = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag in _HIDDEN:
-            self._hidden += 1
-        elif tag in _HEADINGS:
-            self.out.append(f"\n\n{_HEADINGS[tag]} ")
-        elif tag == "pre":
-            self._pre += 1
-            self.out.append("\n\n```\n")
-        elif tag == "li":
-            self.out.append("\n- ")
-        elif tag == "br":
-            self.out.append("\n")
-        elif tag in {"td", "th"}:
-            self.out.append(" | ")
-        elif tag in _BLOCKS:
-            self._break()
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _HIDDEN:
-            self._hidden = max(0, self._hidden - 1)
-        elif tag == "pre" and self._pre:
-            self._pre -= 1
-            self.out.append("\n```\n\n")
-        elif tag in _HEADINGS or tag in _BLOCKS:
-            self._break()
-
-    def _break(self) -> None:
-        # A paragraph inside a list item or a cell stays on its line.
-        if self.out and not self.out[-1].endswith(("- ", " | ", "\n\n")):
-            self.out.append("\n\n")
-
-    def handle_data(self, data: str) -> None:
-        if self._hidden:
-            return
-        if self._pre:
-            self.out.append(data)
-            return
-        text = re.sub(r"\s+", " ", data)
-        if not self.out or self.out[-1].endswith(("\n", " ")):
-            text = text.lstrip()
-        if text:
-            self.out.append(text)

@@ -51,8 +51,17 @@ def locate(model: str, offline: bool) -> tuple[str, bool]:
 
 def unusable(model: str, error: Exception) -> ModelUnavailableError:
     """Word the error for a model that was found and cannot be loaded."""
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return _unavailable(model, f"loading it failed: {first[:200]}")
+    first = (str(error).strip().splitlines() or [""])[0]
+    trouble = (
+        f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
+    )
+    return ModelUnavailableError(
+        f"The model {model!r} is here, but loading it failed: {trouble}. Its folder "
+        "may be incomplete, or the device not there; LexicalRerank(top_n=…) needs no "
+        "model.",
+        model=model,
+        looked_in=str(constants.HF_HUB_CACHE),
+    )
 
 
 def _unavailable(model: str, trouble: str) -> ModelUnavailableError:

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from .documents import NodeList, NodeWithScore
 from .errors import InvalidOptionError, MissingExtraError
+from .progress import Progress
 from .rerank import question_of, reordered
 from .settings import Settings
 
@@ -52,7 +54,11 @@ class SentenceTransformerRerank:
         top_n: Nodes to keep.
         device: ``"cpu"``, ``"cuda"`` …; chosen by torch if not given.
         batch_size: Pairs scored at once.
+        max_length: Tokens of question and passage that are read; the model's own
+            most if not given.
         local_files_only: Never download; `Settings.offline` if not given.
+        show_progress: Tell how many passages are reranked. A step of a run tells it
+            without being asked, where it takes a while.
     """
 
     def __init__(
@@ -62,15 +68,18 @@ class SentenceTransformerRerank:
         *,
         device: str | None = None,
         batch_size: int = 16,
+        max_length: int | None = None,
         local_files_only: bool | None = None,
+        show_progress: bool = False,
     ) -> None:
-        if top_n < 1:
-            raise InvalidOptionError(f"top_n={top_n} must be 1 or more.")
+        _check_at_least_one(top_n=top_n, batch_size=batch_size, max_length=max_length)
         self.model = str(model)
         self.top_n = top_n
         self.device = device
         self.batch_size = batch_size
+        self.max_length = max_length
         self.local_files_only = local_files_only
+        self.show_progress = show_progress
 
     def __repr__(self) -> str:
         return f"SentenceTransformerRerank(model={self.model!r}, top_n={self.top_n})"
@@ -118,7 +127,11 @@ class SentenceTransformerRerank:
         if not nodes:
             return NodeList(query=query)
         pairs = [(query, node.text) for node in nodes]
-        scores = library.pair_scores(model, pairs, self.batch_size)
+        shown = self.show_progress
+        with Progress("passages reranked", len(pairs), shown=shown) as progress:
+            scores = library.pair_scores(
+                model, pairs, self.batch_size, progress.advance
+            )
         return reordered(nodes, scores, self.top_n, query)
 
     async def apostprocess_nodes(
@@ -135,7 +148,9 @@ class SentenceTransformerRerank:
     def _loaded(self) -> tuple[Any, Any]:
         offline = _stay_offline(self.local_files_only)
         library = _library("SentenceTransformerRerank", self.model, offline)
-        return library, library.cross_encoder(self.model, self.device, offline)
+        return library, library.cross_encoder(
+            self.model, self.device, offline, self.max_length
+        )
 
 
 class HuggingFaceEmbedding:
@@ -147,6 +162,9 @@ class HuggingFaceEmbedding:
         model_name: Name on the Hugging Face hub, or a folder.
         device: ``"cpu"``, ``"cuda"`` …; chosen by torch if not given.
         embed_batch_size: Texts embedded at once.
+        max_length: Tokens of a text that are read, the rest counts for nothing; the
+            model's own most if not given.
+        query_prompt: What is put before questions; the model's own if not given.
         local_files_only: Never download; `Settings.offline` if not given.
     """
 
@@ -156,18 +174,56 @@ class HuggingFaceEmbedding:
         *,
         device: str | None = None,
         embed_batch_size: int = 32,
+        max_length: int | None = None,
+        query_prompt: str | None = None,
         local_files_only: bool | None = None,
     ) -> None:
+        _check_at_least_one(embed_batch_size=embed_batch_size, max_length=max_length)
         self.model_name = str(model_name)
         self.device = device
         self.embed_batch_size = embed_batch_size
+        self.max_length = max_length
+        self.query_prompt = query_prompt
         self.local_files_only = local_files_only
 
     def __repr__(self) -> str:
         return f"HuggingFaceEmbedding(model_name={self.model_name!r})"
 
-    def get_text_embedding_batch(self, texts: list[str]) -> list[list[float]]:
+    @property
+    def cache_key(self) -> str:
+        """What the vectors depend on; see `CachedEmbedding`.
+
+        Of a model in a folder its files count too: it may be trained further.
+        """
+        facts: list[Any] = [self.model_name, self.max_length, self.query_prompt]
+        if (folder := Path(self.model_name)).is_dir():
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                found = file.stat()
+                facts += [file.name, found.st_size, found.st_mtime_ns]
+        return f"sentence-transformers {facts}"
+
+    def load(self) -> None:
+        """Load the model now. Blocks: seconds at first, nothing afterwards.
+
+        Raises:
+            ModelUnavailableError: It is neither here nor to be had.
+            MissingExtraError: sentence-transformers is not installed.
+        """
+        self._loaded()
+
+    async def aload(self) -> None:
+        """Do as `load`, in a thread."""
+        await asyncio.to_thread(self.load)
+
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False
+    ) -> list[list[float]]:
         """Embed passages: unit vectors ``(n_texts, dim)``, in order. Blocks.
+
+        Args:
+            texts: What to embed.
+            show_progress: Tell how many are embedded. A step of a run tells it
+                without being asked, where it takes a while.
 
         Raises:
             ModelUnavailableError: The model is neither here nor to be had.
@@ -176,9 +232,11 @@ class HuggingFaceEmbedding:
         if not texts:
             return []
         library, model = self._loaded()
-        vectors: list[list[float]] = library.embed_passages(
-            model, texts, self.embed_batch_size
-        )
+        shown = show_progress
+        with Progress("chunks embedded", len(texts), shown=shown) as progress:
+            vectors: list[list[float]] = library.embed_passages(
+                model, texts, self.embed_batch_size, progress.advance
+            )
         return vectors
 
     def get_text_embedding(self, text: str) -> list[float]:
@@ -188,12 +246,16 @@ class HuggingFaceEmbedding:
     def get_query_embedding(self, query: str) -> list[float]:
         """Embed a question, with the model's own prompt for questions: ``(dim,)``."""
         library, model = self._loaded()
-        vector: list[float] = library.embed_question(model, query)
+        vector: list[float] = library.embed_question(model, query, self.query_prompt)
         return vector
 
-    async def aget_text_embedding_batch(self, texts: list[str]) -> list[list[float]]:
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False
+    ) -> list[list[float]]:
         """Do as `get_text_embedding_batch`, in a thread."""
-        return await asyncio.to_thread(self.get_text_embedding_batch, texts)
+        return await asyncio.to_thread(
+            self.get_text_embedding_batch, texts, show_progress
+        )
 
     async def aget_text_embedding(self, text: str) -> list[float]:
         """Do as `get_text_embedding`, in a thread."""
@@ -206,7 +268,15 @@ class HuggingFaceEmbedding:
     def _loaded(self) -> tuple[Any, Any]:
         offline = _stay_offline(self.local_files_only)
         library = _library("HuggingFaceEmbedding", self.model_name, offline)
-        return library, library.embedder(self.model_name, self.device, offline)
+        return library, library.embedder(
+            self.model_name, self.device, offline, self.max_length
+        )
+
+
+def _check_at_least_one(**options: int | None) -> None:
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise InvalidOptionError(f"{name}={value} must be 1 or more.")
 
 
 def _stay_offline(local_files_only: bool | None) -> bool:

@@ -21,12 +21,27 @@ def page_texts(data: bytes) -> list[str]:
     with _lock:
         try:
             with pypdfium2.PdfDocument(data) as document:
-                return [_text(document[index]) for index in range(len(document))]
+                return _texts(document)
         except pypdfium2.PdfiumError as error:
             locked = "password" in str(error).lower()
             raise Unreadable(
                 "a PDF that needs a password" if locked else "a broken PDF"
             ) from error
+
+
+def _texts(document: pypdfium2.PdfDocument) -> list[str]:
+    """Return the texts of all pages; a page that is broken has none."""
+    texts: list[str] = []
+    trouble = None
+    for index in range(len(document)):
+        try:
+            texts.append(_text(document[index]))
+        except pypdfium2.PdfiumError as error:
+            trouble = error
+            texts.append("")
+    if trouble is not None and not any(texts):
+        raise trouble
+    return texts
 
 
 def _text(page: pypdfium2.PdfPage) -> str:

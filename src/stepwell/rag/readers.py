@@ -8,15 +8,17 @@ out. What a format holds is in `formats.py`, with PDF and Word files met in
 from __future__ import annotations
 
 import asyncio
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .documents import Document
+from .documents import Document, DocumentList
 from .errors import (
     DocumentReadError,
     InvalidOptionError,
@@ -25,7 +27,7 @@ from .errors import (
     NoDocumentsError,
     RagWarning,
 )
-from .formats import Part, Unreadable, read_parts
+from .formats import Part, Unreadable, read_parts, whole_letters
 from .progress import Progress
 
 _LARGEST = 50 * 1024 * 1024
@@ -44,10 +46,11 @@ class Skipped(NamedTuple):
 class SimpleDirectoryReader:
     """Read the files of a folder into documents.
 
-    Text of any kind, Markdown, reStructuredText, notebooks, HTML and source
+    Text of any kind, Markdown, reStructuredText, notebooks, HTML, CSV and source
     code need nothing else; PDF and Word files need ``stepwell[files]``. A PDF
-    gives one document per page. A file that cannot be read is skipped and
-    named in `skipped` and in one `RagWarning`; the others are not lost.
+    gives one document per page; CSV a line per row, with the names of the columns.
+    A file that cannot be read is skipped and named in `skipped` and in one
+    `RagWarning`; the others are not lost.
 
     Args:
         input_dir: The folder.
@@ -118,8 +121,8 @@ class SimpleDirectoryReader:
         """Read the files, in alphabetical order of their paths.
 
         Args:
-            show_progress: Tell on stderr how many of the files found are read;
-                those skipped are not counted.
+            show_progress: Tell how many of the files found are read; those skipped
+                are not counted. A step of a run tells it without being asked.
 
         Returns:
             The documents. `id_` is the path relative to the folder, the same
@@ -130,14 +133,39 @@ class SimpleDirectoryReader:
             DocumentReadError: With ``raise_on_error=True``, the first file
                 that cannot be read.
         """
+        documents, said = self._load(show_progress, threading.Event())
+        if said:
+            warnings.warn(said, RagWarning, stacklevel=2)
+        return documents
+
+    async def aload_data(self, show_progress: bool = False) -> list[Document]:
+        """Do as `load_data`, in a thread, so that the event loop stays free.
+
+        Cancelled, it reads no further file.
+        """
+        stop = threading.Event()
+        try:
+            documents, said = await asyncio.to_thread(self._load, show_progress, stop)
+        finally:
+            stop.set()
+        if said:
+            warnings.warn(said, RagWarning, stacklevel=2)
+        return documents
+
+    def _load(
+        self, show_progress: bool, stop: threading.Event
+    ) -> tuple[DocumentList, str]:
+        """Return the documents, and what is to be said about those that are not."""
         self.skipped = []
-        guessed: list[str] = []
-        documents: list[Document] = []
+        notes: dict[str, list[str]] = {"guessed": [], "left out": []}
+        documents = DocumentList()
         paths = self._paths()
         with Progress("files read", len(paths), shown=show_progress) as progress:
             for path in paths:
+                if stop.is_set():
+                    break
                 try:
-                    documents += self._read(path, guessed)
+                    documents += self._read(path, notes)
                     progress.advance()
                 except Unreadable as trouble:
                     self._skip(path, trouble.reason, trouble)
@@ -148,12 +176,7 @@ class SimpleDirectoryReader:
                     self._skip(path, trouble.strerror or str(trouble), trouble)
         if not documents:
             raise self._nothing_read(paths)
-        self._warn(guessed)
-        return documents
-
-    async def aload_data(self, show_progress: bool = False) -> list[Document]:
-        """Do as `load_data`, in a thread, so that the event loop stays free."""
-        return await asyncio.to_thread(self.load_data, show_progress)
+        return documents, self._said(notes)
 
     def _paths(self) -> list[Path]:
         if self.input_files:
@@ -166,7 +189,12 @@ class SimpleDirectoryReader:
 
     def _walk(self, folder: Path) -> Iterable[Path]:
         assert self.input_dir is not None
-        for path in sorted(folder.iterdir()):
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as trouble:
+            self._skip(folder, trouble.strerror or str(trouble), trouble)
+            return
+        for path in paths:
             name = path.name
             if self.exclude_hidden and name.startswith("."):
                 continue
@@ -188,15 +216,17 @@ class SimpleDirectoryReader:
             ):
                 yield path
 
-    def _read(self, path: Path, guessed: list[str]) -> list[Document]:
+    def _read(self, path: Path, notes: dict[str, list[str]]) -> list[Document]:
         stat = path.stat()
+        if not path.is_file():
+            raise Unreadable("not a file")
         if stat.st_size == 0:
             raise Unreadable("empty")
         if stat.st_size > _LARGEST:
             raise Unreadable(f"larger than {_LARGEST // 2**20} MB")
         metadata: dict[str, Any] = {
-            "file_path": str(path.resolve()),
-            "file_name": path.name,
+            "file_path": whole_letters(str(path.resolve())),
+            "file_name": whole_letters(path.name),
             "file_size": stat.st_size,
             "last_modified_date": datetime.fromtimestamp(stat.st_mtime, UTC)
             .date()
@@ -208,16 +238,16 @@ class SimpleDirectoryReader:
         if (extractor := self.file_extractor.get(path.suffix.lower())) is not None:
             parts = _own_parts(extractor, path)
         else:
-            parts, encoding = read_parts(path, self.encoding)
-            if encoding is not None:
-                guessed.append(f"{path.name} as {encoding}")
+            parts = self._parts(path, notes)
         id_ = self._id(path)
         documents = []
-        for part in parts:
+        for number, part in enumerate(parts, start=1):
             if isinstance(part, Document):
-                documents.append(
-                    part.model_copy(update={"metadata": metadata | part.metadata})
-                )
+                changes: dict[str, Any] = {"metadata": metadata | part.metadata}
+                if "id_" not in part.model_fields_set:
+                    # One made up would be another at the next reading.
+                    changes["id_"] = id_ if len(parts) == 1 else f"{id_}#{number}"
+                documents.append(part.model_copy(update=changes))
                 continue
             documents.append(
                 Document(
@@ -228,10 +258,24 @@ class SimpleDirectoryReader:
             )
         return documents
 
+    def _parts(self, path: Path, notes: dict[str, list[str]]) -> list[Part]:
+        try:
+            reading = read_parts(path, self.encoding)
+        except (Unreadable, MissingExtraError, OSError):
+            raise
+        except Exception as trouble:
+            # What no library here foresaw is one more file that cannot be read.
+            raise Unreadable(_few_words(trouble)) from trouble
+        if reading.guess:
+            notes["guessed"].append(f"{path.name} as {reading.guess}")
+        if reading.left_out:
+            notes["left out"].append(f"{reading.left_out} of {path.name}")
+        return reading.parts
+
     def _id(self, path: Path) -> str:
         if self.input_dir is not None and path.is_relative_to(self.input_dir):
-            return path.relative_to(self.input_dir).as_posix()
-        return path.as_posix()
+            path = path.relative_to(self.input_dir)
+        return whole_letters(path.as_posix())
 
     def _skip(self, path: Path, reason: str, trouble: Exception) -> None:
         if self.raise_on_error:
@@ -240,7 +284,7 @@ class SimpleDirectoryReader:
             ) from trouble
         self.skipped.append(Skipped(self._id(path), reason))
 
-    def _warn(self, guessed: list[str]) -> None:
+    def _said(self, notes: dict[str, list[str]]) -> str:
         said = []
         if self.skipped:
             few = [f"{path} ({reason})" for path, reason in self.skipped[:5]]
@@ -248,10 +292,11 @@ class SimpleDirectoryReader:
                 few.append(f"and {len(self.skipped) - len(few)} more, see .skipped")
             files = "file" if len(self.skipped) == 1 else "files"
             said.append(f"Skipped {len(self.skipped)} {files}: {', '.join(few)}.")
-        if guessed:
+        if guessed := notes["guessed"]:
             said.append(f"Not UTF-8, so read {', '.join(guessed[:5])}; see encoding=.")
-        if said:
-            warnings.warn(" ".join(said), RagWarning, stacklevel=3)
+        if left_out := notes["left out"]:
+            said.append(f"Left out {', '.join(left_out[:5])}.")
+        return " ".join(said)
 
     def _nothing_read(self, paths: list[Path]) -> NoDocumentsError:
         place = str(self.input_dir) if self.input_dir else "the files given"
@@ -283,8 +328,17 @@ class SimpleDirectoryReader:
 
 def _own_parts(extractor: Any, path: Path) -> Sequence[Part | Document]:
     load = getattr(extractor, "load_data", extractor)
-    found = load(path)
+    try:
+        found = load(path)
+    except Exception as trouble:
+        reason = f"your reader of {path.suffix}: {_few_words(trouble)}"
+        raise Unreadable(reason) from trouble
     return [Part(found)] if isinstance(found, str) else list(found)
+
+
+def _few_words(trouble: Exception) -> str:
+    first = (str(trouble).strip().splitlines() or [""])[0][:120]
+    return f"{type(trouble).__name__}: {first}" if first else type(trouble).__name__
 
 
 def _dotted(ext: str) -> str:
@@ -303,4 +357,29 @@ def _check_folder(folder: Path) -> None:
 
 def _not_there(kind: str, path: Path) -> str:
     where = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
-    return f"There is no {kind} {path}{where}."
+    if kind == "file" and path.is_dir():
+        return f"{path} is a folder. Read it with input_dir={str(path)!r}."
+    return f"There is no {kind} {path}{where}.{_nearby(path)}"
+
+
+def _nearby(path: Path) -> str:
+    """Say what there is where something was looked for."""
+    parent = path.parent
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    try:
+        names = sorted(
+            f"{found.name}/" if found.is_dir() else found.name
+            for found in parent.iterdir()
+            if not found.name.startswith(".")
+        )
+    except OSError:
+        return ""
+    if not names:
+        return f" {parent.absolute()} is empty."
+    bare = {name.rstrip("/"): name for name in names}
+    alike = get_close_matches(path.name, bare, 3, 0.6) if parent == path.parent else []
+    few = [bare[name] for name in alike] or names[:6]
+    more = "" if alike or len(names) <= 6 else f", and {len(names) - 6} more"
+    what = "Near it" if alike else f"In {parent.absolute()}"
+    return f" {what}: {', '.join(few)}{more}."

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
+from .errors import InvalidOptionError
+
 _WINDOW = 100_000
 # Its cost grows with the square of a long paragraph: 3 MB took 24 s whole, 1.1 s
 # in windows of this many characters.
@@ -24,9 +26,20 @@ def chunker(
         overlap: Tokens repeated from the chunk before.
         model: Whose tokens to count, for instance ``"gpt-4o"``.
         markdown: Respect the structure of Markdown.
+
+    Raises:
+        InvalidOptionError: There is no vocabulary for that model.
     """
     kind = MarkdownSplitter if markdown else TextSplitter
-    splitter = kind.from_tiktoken_model(model, size, overlap)
+    try:
+        splitter = kind.from_tiktoken_model(model, size, overlap)
+    except Exception as error:
+        # The library raises a bare Exception for a name it does not know.
+        raise InvalidOptionError(
+            f"tokenizer={model!r}: {error}. It takes the name of an OpenAI model, "
+            "for instance 'gpt-4o' or 'text-embedding-3-small'; its tokens are a fair "
+            "measure for other models too."
+        ) from error
 
     def chunks(text: str) -> list[tuple[int, str]]:
         return [

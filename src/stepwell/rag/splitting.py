@@ -1,41 +1,24 @@
 """Documents into chunks: SentenceSplitter.
 
 Cuts at headings first, so that each chunk has one place to be cited by, then
-by size through the file named after the splitter library. Nodes are defined in
-`documents.py`; what is searched in them is the matter of `lexical.py`.
+by size through the file named after the splitter library, or through
+`paragraphs.py` where that library is missing. Where headings stand is found in
+`headings.py`; nodes are defined in `documents.py`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import PurePath
 from warnings import warn
 
 from .documents import Document, TextNode
 from .errors import InvalidOptionError, RagWarning
-
-_RST = {".rst", ".rest"}
-_MARKDOWN = {".md", ".markdown", ".mdx", ".ipynb", ".html", ".htm", ".xhtml", ".docx"}
-_PLAIN = {".txt", ".text", ""}
+from .headings import MARKDOWN, has_line_numbers, sections
+from .paragraphs import split_by_paragraph
 
 Chunker = Callable[[str], list[tuple[int, str]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A stretch of a text under one heading.
-
-    Attributes:
-        start: Offset of its first character, the heading included.
-        end: Offset after its last.
-        path: Headings from the outermost to its own; empty before the first.
-    """
-
-    start: int
-    end: int
-    path: tuple[str, ...]
+_ROWS = {".csv", ".tsv"}
 
 
 class SentenceSplitter:
@@ -74,23 +57,38 @@ class SentenceSplitter:
 
         A chunk inherits its document's metadata, and gets ``title`` (the one
         heading over the whole document) and ``heading`` (the headings it stands
-        under, outermost first) where there are any. Ids are ``<document id>:<number>``.
+        under, outermost first) where there are any; source code the ``lines`` it
+        stands in, CSV the ``rows``. Ids are ``<document id>:<number>``.
+
+        Raises:
+            InvalidOptionError: Nobody knows the tokens of that model.
         """
+        chunkers: dict[bool, Chunker] = {}
         nodes: list[TextNode] = []
         for document in documents:
-            nodes += self._split(document)
+            nodes += self._split(document, chunkers)
         return nodes
 
     def split_text(self, text: str) -> list[str]:
         """Return the chunks of a text, headings ignored."""
-        return [chunk for _, chunk in self._chunker(markdown=False)(text)]
+        return [chunk for _, chunk in self._chunker(False, stacklevel=3)(text)]
 
-    def _split(self, document: Document) -> Iterator[TextNode]:
+    def _split(
+        self, document: Document, chunkers: dict[bool, Chunker]
+    ) -> Iterator[TextNode]:
         suffix = PurePath(str(document.metadata.get("file_name", ""))).suffix.lower()
-        found = sections(document.text, suffix)
-        chunk = self._chunker(markdown=suffix in _MARKDOWN)
-        outermost = {section.path[0] for section in found if section.path}
-        title = outermost.pop() if len(outermost) == 1 else None
+        # Three letters a token: a class that surely fits is not taken apart.
+        found = sections(document.text, suffix, most=3 * self.chunk_size)
+        markdown = suffix in MARKDOWN
+        if markdown not in chunkers:
+            chunkers[markdown] = self._chunker(markdown, stacklevel=4)
+        chunk = chunkers[markdown]
+        title = None
+        if not has_line_numbers(suffix):
+            outermost = {section.path[0] for section in found if section.path}
+            title = outermost.pop() if len(outermost) == 1 else None
+        counted = "rows" if suffix in _ROWS else "lines"
+        lines = _Lines(document.text)
         number = 0
         for section in found:
             for start, text in chunk(document.text[section.start : section.end]):
@@ -100,6 +98,8 @@ class SentenceSplitter:
                 if section.path:
                     metadata["heading"] = " › ".join(section.path)
                 begin = section.start + start
+                if has_line_numbers(suffix):
+                    metadata[counted] = lines.of(begin, begin + len(text))
                 yield TextNode(
                     text=text,
                     id_=f"{document.id_}:{number}",
@@ -110,139 +110,38 @@ class SentenceSplitter:
                 )
                 number += 1
 
-    def _chunker(self, *, markdown: bool) -> Chunker:
+    def _chunker(self, markdown: bool, *, stacklevel: int) -> Chunker:
         try:
             from .semantic_text_splitter import chunker
-        except ModuleNotFoundError:
+        except ImportError:
             # No wheel for musl or Pyodide: a plain splitter keeps things going.
             warn(
                 "semantic-text-splitter is not installed; cutting by paragraphs and "
                 'guessing token counts. Run: pip install "stepwell[rag]"',
                 RagWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
-            return lambda text: split_by_paragraph(text, self.chunk_size)
+            return lambda text: split_by_paragraph(
+                text, self.chunk_size, self.chunk_overlap
+            )
         return chunker(self.chunk_size, self.chunk_overlap, self.tokenizer, markdown)
 
 
-def split_by_paragraph(text: str, chunk_size: int) -> list[tuple[int, str]]:
-    """Cut at blank lines, else at spaces, counting four characters a token."""
-    most = 4 * chunk_size
-    pieces = [
-        (match.start() + begin, match.group()[begin : begin + most])
-        for match in re.finditer(r"(?:[^\n]|\n(?![ \t]*\n))+", text)
-        for begin in range(0, len(match.group()), most)
-    ]
-    chunks: list[tuple[int, int]] = []
-    for start, piece in pieces:
-        if not piece.strip():
-            continue
-        end = start + len(piece)
-        if chunks and end - chunks[-1][0] <= most:
-            chunks[-1] = (chunks[-1][0], end)
+class _Lines:
+    """Numbers of lines, for places asked in ascending order."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._place = 0
+        self._line = 1
+
+    def of(self, start: int, end: int) -> str:
+        """Return which lines a stretch covers: ``"12"`` or ``"12–40"``."""
+        if start < self._place:
+            # A chunk that repeats the end of the one before.
+            self._line -= self._text.count("\n", start, self._place)
         else:
-            chunks.append((start, end))
-    return [_trimmed(text, start, end) for start, end in chunks]
-
-
-def _trimmed(text: str, start: int, end: int) -> tuple[int, str]:
-    piece = text[start:end]
-    return start + len(piece) - len(piece.lstrip()), piece.strip()
-
-
-def sections(text: str, suffix: str) -> list[Section]:
-    """Return the sections of a text; one for all of it where none are marked.
-
-    Args:
-        text: The document.
-        suffix: File extension, which decides what a heading looks like. Source
-            code has none: a ``#`` there is a comment.
-    """
-    marks: list[tuple[int, int, str]] = []
-    if suffix in _MARKDOWN:
-        marks = _markdown_headings(text)
-    elif suffix in _RST:
-        marks = _underlined_headings(text)
-    elif suffix in _PLAIN:
-        marks = _markdown_headings(text) or _underlined_headings(text)
-    if not marks:
-        return [Section(0, len(text), ())]
-    found = []
-    if text[: marks[0][0]].strip():
-        found.append(Section(0, marks[0][0], ()))
-    stack: list[tuple[int, str]] = []
-    for index, (start, level, heading) in enumerate(marks):
-        while stack and stack[-1][0] >= level:
-            stack.pop()
-        stack.append((level, heading))
-        end = marks[index + 1][0] if index + 1 < len(marks) else len(text)
-        body = text[start:end].split("\n", 1)
-        # A heading with nothing below it is said by the path of what follows.
-        if index + 1 < len(marks) and not (
-            body[1:] and body[1].strip(" \n=-~^\"'*+#`")
-        ):
-            continue
-        found.append(Section(start, end, tuple(title for _, title in stack)))
-    return found
-
-
-_FENCE = re.compile(r" {0,3}(```+|~~~+)")
-_ATX = re.compile(r" {0,3}(#{1,6})[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*$")
-_ANCHOR = re.compile(r"\s*\{[#.:][^}]*\}\s*$")
-
-
-def _markdown_headings(text: str) -> list[tuple[int, int, str]]:
-    found = []
-    fence = ""
-    offset = 0
-    for line in text.split("\n"):
-        if match := _FENCE.match(line):
-            if not fence:
-                fence = match[1]
-            elif match[1].startswith(fence):
-                fence = ""
-        elif not fence and (match := _ATX.match(line)):
-            found.append((offset, len(match[1]), _plain(_ANCHOR.sub("", match[2]))))
-        offset += len(line) + 1
-    return found
-
-
-_UNDERLINE = re.compile(r"([=\-`:.'\"~^_*+#<>])\1{2,}[ \t]*$")
-
-
-def _underlined_headings(text: str) -> list[tuple[int, int, str]]:
-    """Find headings of reStructuredText; levels by the order of their marks."""
-    found: list[tuple[int, int, str]] = []
-    styles: list[tuple[str, bool]] = []
-    lines = text.split("\n")
-    offsets = [0]
-    for line in lines:
-        offsets.append(offsets[-1] + len(line) + 1)
-    for index in range(1, len(lines)):
-        title = lines[index - 1]
-        mark = _UNDERLINE.match(lines[index])
-        if not mark or not title.strip() or _UNDERLINE.match(title):
-            continue
-        over = index >= 2 and lines[index - 2].rstrip() == lines[index].rstrip()
-        if title[0].isspace() and not over:
-            continue
-        # Tables draw lines too, but not under one full-width title after a blank.
-        before = (
-            lines[index - (3 if over else 2)] if index >= (3 if over else 2) else ""
-        )
-        if before.strip() and not before.startswith(".."):
-            continue
-        if len(lines[index].rstrip()) < len(title.strip()):
-            continue
-        style = (mark[1], over)
-        if style not in styles:
-            styles.append(style)
-        start = offsets[index - (2 if over else 1)]
-        found.append((start, styles.index(style) + 1, _plain(title)))
-    return found
-
-
-def _plain(heading: str) -> str:
-    heading = re.sub(r":[\w:+-]+:`~?([^`<]+?)(?:\s*<[^`]*>)?`", r"\1", heading)
-    heading = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", heading)
-    return re.sub(r"[`*]+", "", heading).strip()
+            self._line += self._text.count("\n", self._place, start)
+        self._place = start
+        last = self._line + self._text.count("\n", start, end)
+        return str(self._line) if last == self._line else f"{self._line}–{last}"
