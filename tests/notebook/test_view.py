@@ -283,3 +283,38 @@ def test_the_timeline_says_what_each_worker_has_done():
 def test_many_workers_are_counted_and_not_listed():
     step = StepView("a", done=9, workers=Counter(dict.fromkeys(range(9), 1)))
     assert step_words(step).startswith("9 done by 9 workers")
+
+
+class Said(Event):
+    msg: str
+
+
+class Teller(Workflow):
+    @step
+    async def tell(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        for word in ev.words:
+            ctx.write_event_to_stream(Said(msg=word))
+        return StopEvent()
+
+
+async def followed(handler):
+    view = RunView.of_steps("Teller", ["tell"])
+    async for event, call_id in handler.record.follow():
+        view.apply(event, call_id)
+    return view
+
+
+async def test_a_text_that_is_streamed_in_a_field_of_any_name_is_put_together():
+    words = ["the ", "quick ", "brown ", "fox ", "jumps ", "over ", "it", " all", "."]
+    view = await followed(Teller().run(words=words))
+    (stream,) = view.texts.values()
+    assert (stream.text, stream.pieces) == ("".join(words), 9)
+    assert not any("Said" in line.text for line in view.log)
+    assert view.lines_made == len(view.log)
+
+
+async def test_messages_stay_lines_of_the_log():
+    words = [f"Document {n} has been read." for n in range(20)]
+    view = await followed(Teller().run(words=words))
+    assert view.texts == {}
+    assert sum("Said" in line.text for line in view.log) == 20

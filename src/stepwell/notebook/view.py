@@ -46,6 +46,9 @@ MOST_BARS = 1500
 MOST_TEXTS = 12
 MOST_PROGRESS = 50
 MOST_CHANGES = 2000
+# So many texts of one call, so short on the average, are the pieces of one.
+_PIECES = 8
+_SHORT = 12
 OVER = frozenset({"done", "failed", "cancelled", "timed out", "stalled"})
 _ENDED = frozenset({"done", "failed", "cancelled", "retrying"})
 
@@ -76,6 +79,10 @@ class RunView:
     stale: bool = False
     changes: int = 0
     _status: dict[int, str] = field(default_factory=dict)
+    _pieces: dict[tuple[int, int, str], list[tuple[Entry, str]]] = field(
+        default_factory=dict
+    )
+    _messages: set[tuple[int, int, str]] = field(default_factory=set)
     _open: dict[int, Bar] = field(default_factory=dict)
 
     @classmethod
@@ -163,8 +170,9 @@ class RunView:
         # By the class, as an event may have a field of the name `get`.
         elif isinstance(delta := Event.get(event, "delta"), str):
             self._written(event, call_id, delta)
-        else:
+        elif not self._is_next_piece(event, call_id):
             self._note("event", self._step_of(call_id), event)
+            self._look_for_text(event, call_id)
 
     def say(self, step: str, call_id: int, source: str, text: str, at: float) -> None:
         """Take what a step printed or logged; a line may come in pieces."""
@@ -201,11 +209,46 @@ class RunView:
         bar = self._open.get(call_id)
         return bar.step if bar is not None else ""
 
-    def _written(self, event: Event, call_id: int, delta: str) -> None:
-        """A piece of a text: they are put together, and not a line of the log each."""
+    def _key_of_text(self, event: Event, call_id: int) -> tuple[int, int, str]:
         bar = self._open.get(call_id)
         # Another attempt begins its text anew.
-        key = (call_id, bar.attempt if bar else 0, type(event).__name__)
+        return (call_id, bar.attempt if bar else 0, type(event).__name__)
+
+    def _is_next_piece(self, event: Event, call_id: int) -> bool:
+        """Take the next piece of what was found to be a text, if it is one."""
+        text = _only_text(event)
+        if text is None or self._key_of_text(event, call_id) not in self.texts:
+            return False
+        self._written(event, call_id, text)
+        return True
+
+    def _look_for_text(self, event: Event, call_id: int) -> None:
+        """Whether a call writes word after word, in a field of any name.
+
+        Tutorials stream what a model says as events with one field. So many of them,
+        and so short, are a text and no messages: they become one, and leave the log.
+        """
+        text, key = _only_text(event), self._key_of_text(event, call_id)
+        if text is None or not call_id or key in self._messages:
+            return
+        pieces = self._pieces.setdefault(key, [])
+        pieces.append((self.log[-1], text))
+        if len(pieces) < _PIECES:
+            return
+        del self._pieces[key]
+        if sum(len(text) for _, text in pieces) > _PIECES * _SHORT:
+            self._messages.add(key)
+            return
+        lines = {id(line) for line, _ in pieces}
+        kept = [line for line in self.log if id(line) not in lines]
+        self.lines_made -= len(self.log) - len(kept)
+        self.log = deque(kept, maxlen=LONGEST_LOG)
+        for _, text in pieces:
+            self._written(event, call_id, text)
+
+    def _written(self, event: Event, call_id: int, delta: str) -> None:
+        """A piece of a text: they are put together, and not a line of the log each."""
+        bar, key = self._open.get(call_id), self._key_of_text(event, call_id)
         stream = self.texts.get(key)
         if stream is None:
             if len(self.texts) >= MOST_TEXTS:
@@ -320,3 +363,9 @@ class RunView:
     ) -> None:
         self.log.append(Entry(self.elapsed if at is None else at, kind, step, said))
         self.lines_made += 1
+
+
+def _only_text(event: Event) -> str | None:
+    """The text of an event that has nothing else."""
+    values = list(Event.values(event))
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
