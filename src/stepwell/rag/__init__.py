@@ -45,14 +45,7 @@ from .errors import (
     StructuredOutputError,
     VectorStoreError,
 )
-from .evaluation import (
-    EvaluationComparison,
-    EvaluationReport,
-    acompare,
-    aevaluate,
-    compare,
-    evaluate,
-)
+from .evaluation import acompare, aevaluate, compare, evaluate
 from .expansion import ExpandContext
 from .extractive import ExtractiveLLM
 from .filters import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
@@ -64,6 +57,7 @@ from .openai_llm import OpenAI
 from .pgvector import PGVectorStore
 from .questions import Gold, Question, load_questions, questions_from_headings
 from .readers import SimpleDirectoryReader, Skipped
+from .reports import EvaluationComparison, EvaluationReport
 from .rerank import LexicalRerank
 from .response import AsyncStreamingResponse, Response, StreamingResponse
 from .retrieve import Retriever

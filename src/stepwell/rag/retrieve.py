@@ -10,16 +10,18 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from .base import Embedding, VectorStore
+from .base import Embedding, NodePostprocessor, NodeVectorStore, VectorStore
 from .documents import NodeList, NodeWithScore, TextNode
 from .errors import InvalidOptionError
+from .filters import Filters, as_filters
 from .lexical import LexicalStore
 from .quoting import remember
+from .rerank import apostprocess, postprocess
 
 Mode = Literal["auto", "lexical", "dense", "hybrid"]
 MODES: tuple[Mode, ...] = ("auto", "lexical", "dense", "hybrid")
 
-_RRF_K = 10
+RRF_K = 10
 # Reciprocal rank fusion with k=60 is customary; on two labelled sets of ours 10
 # was best or near best on both paraphrases (.789) and identifiers (.960).
 _LARGE = 20_000
@@ -32,7 +34,11 @@ class Searched(Protocol):
     lexical: LexicalStore
     vectors: VectorStore | None
     embed_model: Embedding | None
-    nodes: dict[str, TextNode]
+    nodes: Mapping[str, TextNode]
+
+    def get_nodes(self, node_ids: Sequence[str]) -> dict[str, TextNode]:
+        """Return those of the chunks that are there, by id."""
+        ...
 
 
 class Retriever:
@@ -45,7 +51,10 @@ class Retriever:
             fused), or ``"auto"``: hybrid with an embedding model, else lexical.
         filters: Metadata a chunk must have, for instance
             ``{"file_name": "guide.md"}``; a list of values means any of them.
+            `MetadataFilters` says more: ranges, and, or, not.
         min_score: Leave out chunks that score less.
+        node_postprocessors: Rerankers, `MMR`, `ExpandContext` and the like, applied
+            in order to the `similarity_top_k` chunks found.
 
     Raises:
         InvalidOptionError: An unknown mode, or one that needs a model where
@@ -58,8 +67,9 @@ class Retriever:
         *,
         similarity_top_k: int = 5,
         mode: Mode = "auto",
-        filters: Mapping[str, Any] | None = None,
+        filters: Filters | None = None,
         min_score: float | None = None,
+        node_postprocessors: Sequence[NodePostprocessor] = (),
     ) -> None:
         if mode not in MODES:
             raise InvalidOptionError(
@@ -78,8 +88,9 @@ class Retriever:
             )
         self.mode = mode
         self.similarity_top_k = similarity_top_k
-        self.filters = dict(filters or {})
+        self.filters = as_filters(filters)
         self.min_score = min_score
+        self.node_postprocessors = list(node_postprocessors)
         self._index = index
 
     def retrieve(self, query: str) -> NodeList:
@@ -87,23 +98,27 @@ class Retriever:
 
         Fewer than `similarity_top_k` come back, or none, when fewer match.
         """
-        query = _checked(query)
+        query = checked_query(query)
         vector = None
         if self._needs_vector():
             assert self._index.embed_model is not None
             vector = self._index.embed_model.get_query_embedding(query)
-        return self._search(query, vector)
+        found = self._search(query, vector)
+        return postprocess(found, self.node_postprocessors, query)
 
     async def aretrieve(self, query: str) -> NodeList:
         """Return the matching chunks, best first."""
-        query = _checked(query)
+        query = checked_query(query)
         vector = None
         if self._needs_vector():
             assert self._index.embed_model is not None
             vector = await aembed_query(self._index.embed_model, query)
-        if len(self._index.nodes) > _LARGE:
-            return await asyncio.to_thread(self._search, query, vector)
-        return self._search(query, vector)
+        vectors = self._index.vectors
+        if len(self._index.nodes) > _LARGE or isinstance(vectors, NodeVectorStore):
+            found = await asyncio.to_thread(self._search, query, vector)
+        else:
+            found = self._search(query, vector)
+        return await apostprocess(found, self.node_postprocessors, query)
 
     def _needs_vector(self) -> bool:
         return self.mode != "lexical" and bool(self._index.nodes)
@@ -127,8 +142,9 @@ class Retriever:
                 ranked = fuse(bm25=words, dense=dense)
         nodes: list[NodeWithScore] = []
         seen: set[str] = set()
+        known = self._index.get_nodes([id_ for id_, _, _ in ranked])
         for id_, score, parts in ranked:
-            node = self._index.nodes.get(id_)
+            node = known.get(id_)
             if node is None or node.text in seen:
                 continue
             if self.min_score is not None and score < self.min_score:
@@ -141,12 +157,12 @@ class Retriever:
         return NodeList(nodes, query=query)
 
     def _allowed(self) -> set[str] | None:
-        if not self.filters:
+        if (filters := self.filters) is None:
             return None
         return {
             id_
-            for id_, node in self._index.nodes.items()
-            if all(_fits(node.metadata.get(k), v) for k, v in self.filters.items())
+            for id_, node in list(self._index.nodes.items())
+            if filters.matches(node.metadata)
         }
 
 
@@ -169,7 +185,7 @@ def fuse(
         for rank, (id_, score) in enumerate(ranking, start=1):
             entry = parts.setdefault(id_, {"rrf": 0.0})
             entry[name] = score
-            entry["rrf"] += (_RRF_K + 1) / (_RRF_K + rank) / len(rankings)
+            entry["rrf"] += (RRF_K + 1) / (RRF_K + rank) / len(rankings)
     fused = [(id_, entry["rrf"], entry) for id_, entry in parts.items()]
     return sorted(fused, key=lambda item: -item[1])
 
@@ -182,14 +198,9 @@ async def aembed_query(model: Any, query: str) -> Sequence[float]:
     return await asyncio.to_thread(model.get_query_embedding, query)
 
 
-def _checked(query: str) -> str:
+def checked_query(query: str) -> str:
+    """Return the text of a question; an object with ``query_str`` will do."""
     text = getattr(query, "query_str", query)
     if not isinstance(text, str):
         raise InvalidOptionError(f"A query must be a text, not {type(query).__name__}.")
     return text
-
-
-def _fits(value: Any, wanted: Any) -> bool:
-    return (
-        value in wanted if isinstance(wanted, list | tuple | set) else value == wanted
-    )
