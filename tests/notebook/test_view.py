@@ -20,7 +20,14 @@ from stepwell import (
     step,
 )
 from stepwell.notebook import parts
-from stepwell.notebook.parts import LONGEST_TEXT, StepView, event_words, short_repr
+from stepwell.notebook.parts import (
+    LONGEST_TEXT,
+    Bar,
+    StepView,
+    event_words,
+    short_repr,
+    thinned,
+)
 from stepwell.notebook.story import told_html
 from stepwell.notebook.timeline import seconds, step_words, ticks, timeline_svg
 from stepwell.notebook.view import LONGEST_LOG, MOST_BARS, MOST_TEXTS, RunView
@@ -134,16 +141,38 @@ def test_no_order_of_changes_makes_a_count_negative(changes):
     ElementTree.fromstring(timeline_svg(view, prefix="t"))
 
 
-def test_a_flood_of_events_keeps_the_last_lines_and_bars_only():
+def flooded(length, number=3 * MOST_BARS):
+    """A run of many calls, one after the other, each so many milliseconds long."""
     view = RunView.of_steps("W", ["a"])
-    for n in range(3 * MOST_BARS):
+    for n in range(number):
         view.apply(changed("a", n, "running", n / 1000))
-        view.apply(changed("a", n, "done", n / 1000 + 0.0005))
-    view.observe("done", 5.0)
+        view.apply(changed("a", n, "done", (n + length) / 1000))
+    view.observe("done", number / 1000)
+    return view
+
+
+def test_a_flood_of_events_keeps_the_last_lines_and_few_bars():
+    view = flooded(0.5)
     assert len(view.log) == LONGEST_LOG
-    assert len(view.bars) == MOST_BARS
+    assert len(view.bars) <= MOST_BARS
     assert view.steps["a"].done == 3 * MOST_BARS
     assert len(timeline_svg(view, prefix="t")) < 60_000
+
+
+@pytest.mark.parametrize("length", [0.5, 0.99])
+def test_short_bars_of_a_long_run_become_one_and_none_is_lost(length):
+    view = flooded(length)
+    assert sum(bar.calls for bar in view.bars) == 3 * MOST_BARS
+    assert view.bars[0].start == 0
+    covered = sum(bar.end - bar.start for bar in view.bars)
+    assert covered > 0.9 * 3 * MOST_BARS / 1000
+
+
+def test_bars_that_overlap_stay_apart():
+    bars = [Bar("a", n, 1, n / 1000, n / 1000 + 0.004, "done") for n in range(100)]
+    kept = thinned(bars, 0.1)
+    assert sum(bar.calls for bar in kept) == 100
+    assert 4 <= len(kept) <= 6
 
 
 def test_a_large_or_broken_field_gives_one_short_line():

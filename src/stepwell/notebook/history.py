@@ -6,7 +6,7 @@ steps through. HTML is made in `chronicle`, the script that steps is in `replay`
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import NamedTuple, Protocol
@@ -212,7 +212,6 @@ def view_of(
 ) -> RunView:
     """A run's calls as the pictures want them, all of them."""
     view = RunView.of_steps(name, steps)
-    view.bars = deque()
     view.take_calls(calls)
     started = [call for call in calls if call.started is not None]
     for bar, call in zip(view.bars, started, strict=True):

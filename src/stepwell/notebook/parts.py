@@ -29,7 +29,10 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 
 @dataclass(slots=True)
 class Bar:
-    """One attempt at one call of a step, in seconds since the run began."""
+    """One attempt at one call of a step, in seconds since the run began.
+
+    Of a long run, several that look like one: `calls` says how many.
+    """
 
     step: str
     call_id: int
@@ -38,6 +41,40 @@ class Bar:
     end: float | None = None
     status: str = "running"
     event: str = ""
+    calls: int = 1
+
+
+def thinned(bars: Iterable[Bar], shortest: float) -> list[Bar]:
+    """Fewer bars that look the same: short ones that follow each other become one.
+
+    Args:
+        bars: In the order in which they began.
+        shortest: Seconds that can still be told apart.
+    """
+    kept: list[Bar] = []
+    # The last bar of each lane: what overlaps stays apart.
+    lanes: dict[str, list[Bar]] = {}
+    for bar in bars:
+        lane = lanes.setdefault(bar.step, [])
+        place = next((i for i, b in enumerate(lane) if _is_before(b, bar)), len(lane))
+        last = lane[place] if place < len(lane) else None
+        if (
+            last is not None
+            and last.end is not None
+            and bar.end is not None
+            and last.status == bar.status != "retrying"
+            and bar.start - last.end <= shortest
+            and bar.end - bar.start <= shortest
+        ):
+            last.end, last.calls = bar.end, last.calls + bar.calls
+            continue
+        kept.append(bar)
+        lane[place : place + 1] = [bar]
+    return kept
+
+
+def _is_before(earlier: Bar, bar: Bar) -> bool:
+    return earlier.end is not None and earlier.end <= bar.start + 0.0005
 
 
 @dataclass(slots=True)

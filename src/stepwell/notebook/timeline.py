@@ -268,15 +268,17 @@ def _merged(
             if near and (
                 (stop - start) * scale < 3.0 or (stop - bar.start) * scale < 1.5
             ):
-                end, count = max(end, stop), count + 1
+                end, count = max(end, stop), count + bar.calls
                 tip = f"{step}: {count} calls"
                 continue
             if count:
                 yield step, lane, start, end, status, tip
-            start, end, status, count = bar.start, stop, bar.status, 1
+            start, end, status, count = bar.start, stop, bar.status, bar.calls
             again = f", attempt {bar.attempt}" if bar.attempt > 1 else ""
             took = seconds(stop - bar.start)
             tip = f"{step} on {bar.event}{again}: {bar.status}, {took}"
+            if count > 1:
+                tip = f"{step}: {count} calls"
         if count:
             yield step, lane, start, end, status, tip
 

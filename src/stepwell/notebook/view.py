@@ -38,6 +38,7 @@ from .parts import (
     StateChange,
     StepView,
     TextStream,
+    thinned,
 )
 
 LONGEST_LOG = 200
@@ -63,7 +64,7 @@ class RunView:
     elapsed: float = 0.0
     error: BaseException | None = None
     result: str = ""
-    bars: deque[Bar] = field(default_factory=lambda: deque(maxlen=MOST_BARS))
+    bars: list[Bar] = field(default_factory=list)
     log: deque[Entry] = field(default_factory=lambda: deque(maxlen=LONGEST_LOG))
     lines_made: int = 0
     output: deque[Line] = field(default_factory=lambda: deque(maxlen=LONGEST_OUTPUT))
@@ -328,6 +329,13 @@ class RunView:
         bar = Bar(event.name, event.call_id, event.attempt, event.at)
         bar.event = event.input_event_name
         self.bars.append(bar)
+        if len(self.bars) > MOST_BARS:
+            self.bars = thinned(self.bars, self.elapsed / MOST_BARS)
+            if len(self.bars) > 3 * MOST_BARS // 4:
+                going_on = [bar for bar in self.bars if bar.end is None]
+                ended = [bar for bar in self.bars if bar.end is not None]
+                kept = ended[-MOST_BARS // 2 :] + going_on
+                self.bars = sorted(kept, key=lambda bar: bar.start)
         self._open[event.call_id] = bar
 
     def _close(self, call_id: int, status: str, at: float) -> None:
