@@ -86,6 +86,12 @@ def test_a_context_that_was_not_retrieved_is_quoted_without_a_place():
     assert "[1] the context given" in answer
 
 
+def test_texts_of_a_word_that_were_retrieved_cut_no_passage_in_pieces():
+    index = VectorStoreIndex.from_documents([Document(text="blue"), Document(text="s")])
+    index.as_retriever().retrieve("blue")
+    test_a_context_that_was_not_retrieved_is_quoted_without_a_place()
+
+
 @pytest.mark.parametrize(
     "prompt",
     [

@@ -47,6 +47,8 @@ class Quote:
 
 
 _MOST_REMEMBERED = 2_000
+# Words; what is shorter would be found in the middle of other passages.
+_SHORTEST = 3
 _remembered: OrderedDict[str, str] = OrderedDict()
 _lock = threading.Lock()
 
@@ -56,6 +58,8 @@ def remember(nodes: Iterable[NodeWithScore]) -> None:
     with _lock:
         for node in nodes:
             text = node.text.strip()
+            if len(text.split()) < _SHORTEST:
+                continue
             _remembered[text] = node.source
             _remembered.move_to_end(text)
         while len(_remembered) > _MOST_REMEMBERED:
@@ -80,7 +84,7 @@ def passages_of(context: str) -> list[Passage]:
     position = 0
     for start, end, source in [*spans, (len(context), len(context), "")]:
         rest = context[position:start].strip(" \n-=#*[]0123456789")
-        if len(rest.split()) > 2:
+        if len(rest.split()) >= _SHORTEST:
             found.append(Passage(context[position:start].strip()))
         if end > start:
             found.append(Passage(context[start:end], source))
