@@ -49,6 +49,28 @@ ADD_AND_RUN = """source => {
     window.jupyterapp.commands.execute('notebook:run-cell');
     return content.activeCellIndex;
 }"""
+# ipykernel 7.0 now and then gives up requests that wait, as if one before them had
+# failed: such cells end without a number, and no cell shows an error.
+RUN_ALL = """() => {
+    const app = window.jupyterapp, panel = app.shell.currentWidget;
+    const widgets = [...panel.content.widgets];
+    let isRestarted = false;
+    panel.sessionContext.statusChanged.connect((_, status) => {
+        isRestarted = isRestarted || status.includes('restarting');
+    });
+    const run = () => app.commands.execute('notebook:run-all-cells');
+    const isGivenUp = () => {
+        const cells = widgets.map(cell => cell.model).filter(c => c.type === 'code');
+        const failed = cells.some(cell => cell.sharedModel.toJSON().outputs
+            .some(output => output.output_type === 'error'));
+        return !failed && cells.some(
+            cell => cell.executionState === 'idle' && !cell.executionCount);
+    };
+    run().then(() => {
+        const isSame = widgets.every((cell, i) => panel.content.widgets[i] === cell);
+        if (isSame && !isRestarted && isGivenUp()) run();
+    });
+}"""
 REPLACE_CELLS = """sources => {
     const model = window.jupyterapp.shell.currentWidget.content.model.sharedModel;
     const made = sources.map(source => ({cell_type: 'code', source: source}));
@@ -171,8 +193,8 @@ class Notebook:
         )
 
     def run_all(self) -> None:
-        """Start all cells."""
-        self.command("notebook:run-all-cells")
+        """Start all cells, those that the kernel gives up a second time."""
+        self.page.evaluate(RUN_ALL)
 
     def run_cell(self, source: str) -> int:
         """Add a cell at the end and run it; gives its number, from 0."""
