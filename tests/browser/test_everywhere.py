@@ -8,28 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from browser.pages import Notebook
+from browser.programs import ASKING, FORM, FROZEN, LIVE, OPEN, SHOW, SLOW, TEXT
 
 pytestmark = pytest.mark.browser
 
-DEFINE = """
-import asyncio
-from stepwell import *
-
-class Part(Event):
-    number: int
-
-class Slow(Workflow):
-    @step
-    async def split(self, ev: StartEvent) -> list[Part]:
-        return [Part(number=n) for n in range(3)]
-
-    @step(num_workers=2)
-    async def work(self, ev: Part) -> StopEvent | None:
-        await asyncio.wait([gate])
-        return StopEvent(result="ready")
-
-gate = asyncio.get_running_loop().create_future()
-"""
 ASK = """
 class Greeting(Workflow):
     @step
@@ -39,45 +21,8 @@ class Greeting(Workflow):
 
 await Greeting().run()
 """
-FORMS = """
-from typing import Literal
-from pydantic import Field
-from stepwell import *
-
-class Review(InputRequiredEvent):
-    text: str
-
-class Reviewed(HumanResponseEvent):
-    verdict: Literal["accept", "revise"]
-    stars: int = Field(ge=1, le=5)
-    text: str
-
-class Desk(Workflow):
-    @step
-    async def ask(self, ev: StartEvent) -> Review:
-        return Review(prompt="Good?", text="a\\nb")
-
-    @step
-    async def take(self, ev: Reviewed) -> StopEvent:
-        return StopEvent(result=[ev.verdict, ev.stars, ev.text])
-
-class Name(Workflow):
-    @step
-    async def ask(self, ev: StartEvent) -> InputRequiredEvent:
-        return InputRequiredEvent(prefix="Name?")
-
-    @step
-    async def take(self, ev: HumanResponseEvent) -> StopEvent:
-        return StopEvent(result=f"Hello, {ev.response}!")
-"""
-SHOW = "handler = Slow().run()\nhandler"
-OPEN = "gate.set_result(None)"
-LIVE = '.jupyter-widgets button:has-text("Stop")'
 RUNNING = '.jupyter-widgets :text("running")'
-FORM = ".jupyter-widgets:visible"
-TEXT = f"{FORM} input[type=text]"
 BOX = "input.jp-Stdin-input"
-FROZEN = '.jp-RenderedHTMLCommon:has-text("Slow")'
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +49,7 @@ def test_the_kernel_is_the_wanted_one(place, notebook):
 
 
 def test_a_handler_shows_a_live_panel_while_later_cells_are_executed(notebook):
-    notebook.start_over([DEFINE, SHOW, "1 + 1"])
+    notebook.start_over([SLOW, SHOW, "1 + 1"])
     notebook.run_all()
     notebook.wait_for(LIVE)
     notebook.wait_for_output(2, "2")
@@ -115,7 +60,7 @@ def test_a_handler_shows_a_live_panel_while_later_cells_are_executed(notebook):
 
 
 def test_stop_is_heard_once_the_cell_has_ended(notebook):
-    notebook.start_over([DEFINE, SHOW])
+    notebook.start_over([SLOW, SHOW])
     notebook.run_all()
     notebook.wait_for_idle()
     notebook.press("Stop")
@@ -124,7 +69,7 @@ def test_stop_is_heard_once_the_cell_has_ended(notebook):
 
 
 def test_an_awaiting_cell_offers_stop_where_the_kernel_hears_it(place, notebook):
-    notebook.start_over([DEFINE, "await Slow().run()"])
+    notebook.start_over([SLOW, "await Slow().run()"])
     notebook.run_all()
     notebook.wait_for(RUNNING)
     if place.hears_clicks_while_awaiting:
@@ -142,7 +87,7 @@ def test_an_awaiting_cell_offers_stop_where_the_kernel_hears_it(place, notebook)
 
 
 def test_an_interrupt_ends_an_awaiting_cell_and_its_run(notebook):
-    notebook.start_over([DEFINE, "await Slow().run()"])
+    notebook.start_over([SLOW, "await Slow().run()"])
     notebook.run_all()
     notebook.wait_for(RUNNING)
     notebook.interrupt()
@@ -153,14 +98,14 @@ def test_an_interrupt_ends_an_awaiting_cell_and_its_run(notebook):
 
 
 def test_a_step_of_an_awaiting_cell_can_ask_with_input(notebook):
-    notebook.start_over([DEFINE, ASK])
+    notebook.start_over([SLOW, ASK])
     notebook.run_all()
     notebook.answer_stdin("Ada")
     notebook.wait_for_output(1, "Hello, Ada!")
 
 
 def test_a_cell_that_awaits_asks_by_form_or_by_the_input_box(place, notebook):
-    notebook.start_over([FORMS, "await Name().run()", "await Desk().run()"])
+    notebook.start_over([ASKING, "await Name().run()", "await Desk().run()"])
     notebook.run_all()
     if place.hears_clicks_while_awaiting:
         notebook.type_into(TEXT, "Ada")
@@ -172,15 +117,15 @@ def test_a_cell_that_awaits_asks_by_form_or_by_the_input_box(place, notebook):
     else:
         notebook.answer_stdin("Ada")
         notebook.wait_for_output(1, "'Hello, Ada!'")
-        for answer in ("accept", "9", ""):
+        for answer in ("accept", "9", "", ""):
             notebook.answer_stdin(answer)
         notebook.wait_for('.jp-Stdin :text("less than or equal to 5")')
         notebook.answer_stdin("5")
-    notebook.wait_for_output(2, "['accept', 5, 'a\\\\nb']")
+    notebook.wait_for_output(2, "['accept', 5, 'a\\\\nb', False]")
 
 
 def test_an_interrupt_ends_a_cell_that_asks_and_the_next_one_asks_anew(place, notebook):
-    notebook.start_over([FORMS, "await Name().run()"])
+    notebook.start_over([ASKING, "await Name().run()"])
     notebook.run_all()
     notebook.wait_for(TEXT if place.hears_clicks_while_awaiting else BOX)
     notebook.interrupt()
@@ -197,7 +142,7 @@ def test_an_interrupt_ends_a_cell_that_asks_and_the_next_one_asks_anew(place, no
 
 
 def test_frozen_panels_stay_readable_after_a_restart_and_reopening(notebook):
-    notebook.start_over([DEFINE, SHOW, OPEN, "await Slow().run()"])
+    notebook.start_over([SLOW, SHOW, OPEN, "await Slow().run()"])
     notebook.run_all()
     notebook.wait_for(f'.jp-Cell >> nth=1 >> {FROZEN}:has-text("done")')
     notebook.wait_for_output(3, "ready")

@@ -9,58 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from browser.pages import Notebook
+from browser.programs import ASKING, FORM, TEXT
 
 pytestmark = pytest.mark.browser
-
-DEFINE = """
-import asyncio
-from typing import Literal
-from pydantic import Field
-from stepwell import *
-
-class Review(InputRequiredEvent):
-    text: str
-
-class Reviewed(HumanResponseEvent):
-    verdict: Literal["accept", "revise"]
-    stars: int = Field(ge=1, le=5)
-    text: str
-    notify: bool = False
-
-class Desk(Workflow):
-    @step
-    async def ask(self, ev: StartEvent) -> Review:
-        ask = "Is <img src=x onerror=window.hacked=1> good?"
-        return Review(prompt=ask, text="a\\nb")
-
-    @step
-    async def take(self, ev: Reviewed) -> StopEvent:
-        return StopEvent(result=[ev.verdict, ev.stars, ev.text, ev.notify])
-
-class Sure(Workflow):
-    @step
-    async def ask(self, ctx: Context, ev: StartEvent) -> StopEvent:
-        answers = []
-        for prompt in ev.prompts:
-            answer = await ctx.wait_for_event(
-                HumanResponseEvent,
-                waiter_event=InputRequiredEvent(prompt=prompt, default=True),
-                timeout=600,
-            )
-            answers.append(answer.response)
-        return StopEvent(result=answers)
-
-class Name(Workflow):
-    @step
-    async def ask(self, ev: StartEvent) -> InputRequiredEvent:
-        return InputRequiredEvent(prefix="Name?")
-
-    @step
-    async def take(self, ev: HumanResponseEvent) -> StopEvent:
-        return StopEvent(result=f"Hello, {ev.response}!")
-"""
-FORM = ".jupyter-widgets:visible"
-TEXT = f"{FORM} input[type=text]"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +29,7 @@ def notebook(opened) -> Iterator[Notebook]:
 
 
 def test_a_form_is_filled_in_corrected_and_sent(notebook):
-    notebook.start_over([DEFINE, "handler = Desk().run()\nhandler"])
+    notebook.start_over([ASKING, "handler = Desk().run()\nhandler"])
     notebook.run_all()
     notebook.press("Send")
     notebook.wait_for(f'{FORM} :text("is to be filled in") >> nth=0')
@@ -95,7 +46,7 @@ def test_a_form_is_filled_in_corrected_and_sent(notebook):
 
 
 def test_the_enter_key_sends_a_text(notebook):
-    notebook.start_over([DEFINE, "handler = Name().run()\nhandler"])
+    notebook.start_over([ASKING, "handler = Name().run()\nhandler"])
     notebook.run_all()
     notebook.type_into(TEXT, "Ada")
     notebook.page.keyboard.press("Enter")
@@ -104,7 +55,7 @@ def test_the_enter_key_sends_a_text(notebook):
 
 def test_one_press_says_yes_and_the_next_question_comes(notebook):
     cell = "handler = Sure().run(prompts=['One?', 'Two?'])\nhandler"
-    notebook.start_over([DEFINE, cell])
+    notebook.start_over([ASKING, cell])
     notebook.run_all()
     notebook.wait_for(f'{FORM} :text("One?")')
     notebook.wait_for(f'{FORM} :text("left to answer")')
@@ -115,7 +66,7 @@ def test_one_press_says_yes_and_the_next_question_comes(notebook):
 
 
 def test_a_form_that_code_has_answered_is_gone(notebook):
-    notebook.start_over([DEFINE, "handler = Name().run()\nhandler"])
+    notebook.start_over([ASKING, "handler = Name().run()\nhandler"])
     notebook.run_all()
     notebook.wait_for(TEXT)
     notebook.run_cell("handler.send_event(handler.questions[0].answer('Bob'))")
@@ -124,7 +75,7 @@ def test_a_form_that_code_has_answered_is_gone(notebook):
 
 
 def test_cancel_stops_the_run_which_may_ask_again(notebook):
-    notebook.start_over([DEFINE, "handler = Name().run()\nhandler"])
+    notebook.start_over([ASKING, "handler = Name().run()\nhandler"])
     notebook.run_all()
     notebook.press("Cancel")
     notebook.wait_for('.jp-RenderedHTMLCommon:has-text("Cancel was pressed")')

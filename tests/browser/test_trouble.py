@@ -4,30 +4,10 @@ import os
 
 import pytest
 
+from browser.programs import FROZEN, LIVE, OPEN, SHOW, SLOW
+
 pytestmark = pytest.mark.browser
 
-DEFINE = """
-import asyncio
-from pathlib import Path
-from stepwell import *
-
-class Part(Event):
-    number: int
-
-class Slow(Workflow):
-    @step
-    async def split(self, ev: StartEvent) -> list[Part]:
-        return [Part(number=n) for n in range(3)]
-
-    @step(num_workers=2)
-    async def work(self, ev: Part) -> StopEvent | None:
-        await asyncio.wait([gate])
-        return StopEvent(result="ready")
-
-gate = asyncio.get_running_loop().create_future()
-"""
-SHOW = "handler = Slow().run()\nhandler"
-OPEN = "gate.set_result(None)"
 # Both ends of a pipe wait for each other: nobody has to look again and again.
 WAIT_FOR_PIPES = """
 async def through_pipes():
@@ -40,8 +20,6 @@ async def through_pipes():
 
 waiting = asyncio.create_task(through_pipes())
 """
-LIVE = '.jupyter-widgets button:has-text("Stop")'
-FROZEN = '.jp-RenderedHTMLCommon:has-text("Slow")'
 VILLAIN = (
     "\"></style></script></details>'"
     "<img src=x onerror=window.hacked=1><svg onload=window.hacked=2></svg>"
@@ -74,7 +52,7 @@ def pipes(front_end):
 
 
 def test_a_run_goes_on_while_its_tab_is_closed(front_end, pipes):
-    cells = [DEFINE, SHOW, WAIT_FOR_PIPES]
+    cells = [SLOW, SHOW, WAIT_FOR_PIPES]
     notebook = front_end.notebook("closed", cells)
     notebook.run_all()
     notebook.wait_for(LIVE)
@@ -89,7 +67,7 @@ def test_a_run_goes_on_while_its_tab_is_closed(front_end, pipes):
 
 
 def test_a_panel_saved_alive_shows_the_end_when_reopened(front_end, pipes):
-    cells = [DEFINE, SHOW, WAIT_FOR_PIPES]
+    cells = [SLOW, SHOW, WAIT_FOR_PIPES]
     notebook = front_end.notebook("saved alive", cells)
     notebook.run_all()
     notebook.wait_for(LIVE)
@@ -104,7 +82,7 @@ def test_a_panel_saved_alive_shows_the_end_when_reopened(front_end, pipes):
 
 
 def test_a_panel_goes_on_living_when_its_tab_is_opened_again(front_end):
-    notebook = front_end.notebook("reopened alive", [DEFINE, SHOW])
+    notebook = front_end.notebook("reopened alive", [SLOW, SHOW])
     notebook.run_all()
     notebook.wait_for(LIVE)
     notebook.wait_for_idle()
@@ -116,7 +94,7 @@ def test_a_panel_goes_on_living_when_its_tab_is_opened_again(front_end):
 
 
 def test_two_pages_on_one_kernel_both_show_the_run_and_its_end(front_end):
-    notebook = front_end.notebook("two", [DEFINE, SHOW])
+    notebook = front_end.notebook("two", [SLOW, SHOW])
     notebook.run_all()
     notebook.wait_for(LIVE)
     notebook.wait_for_idle()
@@ -136,7 +114,7 @@ def test_two_pages_on_one_kernel_both_show_the_run_and_its_end(front_end):
 def test_a_kernel_restart_in_a_run_spoils_no_output_for_long(front_end):
     early = "gate.set_result(None)\nearly = Slow().run()\nawait early\nearly"
     fresh = "gate = asyncio.get_running_loop().create_future()"
-    notebook = front_end.notebook("restart", [DEFINE, early, fresh, SHOW])
+    notebook = front_end.notebook("restart", [SLOW, early, fresh, SHOW])
     notebook.run_all()
     notebook.wait_for(LIVE)
     notebook.wait_for_idle()
@@ -172,7 +150,7 @@ await handler
 
 
 def test_ten_thousand_events_trip_no_limit_and_lose_no_end(front_end):
-    notebook = front_end.notebook("flood", [DEFINE, FLOOD, "len(handler.record)"])
+    notebook = front_end.notebook("flood", [SLOW, FLOOD, "len(handler.record)"])
     notebook.run_all()
     notebook.wait_for_idle()
     notebook.wait_for_output(1, "all poured")
@@ -201,7 +179,7 @@ await asyncio.gather(*[Long(timeout=None).run() for _ in range(2)])
 
 
 def test_two_runs_of_300_steps_trip_no_limit_and_lose_no_end(front_end):
-    notebook = front_end.notebook("long", [DEFINE, LONG])
+    notebook = front_end.notebook("long", [SLOW, LONG])
     notebook.run_all()
     notebook.wait_for_idle()
     notebook.wait_for(in_cell(1, '.jp-RenderedHTMLCommon:has-text("300/300") >> nth=1'))
@@ -230,7 +208,7 @@ handler
 
 
 def test_an_event_of_two_megabytes_is_shown_in_brief(front_end):
-    notebook = front_end.notebook("great", [DEFINE, GREAT])
+    notebook = front_end.notebook("great", [SLOW, GREAT])
     notebook.run_all()
     notebook.wait_for(LIVE)
     notebook.wait_for('.jupyter-widgets :text("Great")')
@@ -299,7 +277,7 @@ HTML("<img src=x onerror=window.control=1>")
 def test_nothing_that_strangers_wrote_is_executed(front_end):
     cells = [
         f"VILLAIN = {VILLAIN!r}",
-        DEFINE,
+        SLOW,
         HOSTILE_RUN,
         HOSTILE_ANSWER,
         HOSTILE_DOCUMENT,

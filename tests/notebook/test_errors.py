@@ -397,7 +397,10 @@ def test_a_failure_that_a_panel_shows_is_told_by_nothing_else(start_kernel):
     kernel.run(DEFINE)
     shown = kernel.run("handler = Broken().run(how='chain')\nhandler")
     assert shown.bundles
-    after = kernel.run("await asyncio.sleep(0.3)\nhandler.status")
+    after = kernel.run(
+        "from stepwell.notebook.panel import panel_of\n"
+        "await panel_of(handler).wait_for_end()\nhandler.status"
+    )
     assert after.value == "'failed'"
     assert shown.printed + after.printed + kernel.run("1").printed == ""
 

@@ -81,10 +81,14 @@ def test_what_cannot_be_painted_hurts_no_run_and_is_told_of_once(closed):
     cell = closed.run(
         """
         from stepwell.notebook import story
-        kept, story.told_html = story.told_html, lambda view: 1 / 0
+        tried = asyncio.Event()
+        def broken(view):
+            tried.set()
+            return 1 / 0
+        kept, story.told_html = story.told_html, broken
         handler = Wait().run()
         display(handler)
-        for _ in range(3): await asyncio.sleep(0.2)
+        await tried.wait()
         gate.set_result(None)
         await frozen(handler)
         story.told_html = kept

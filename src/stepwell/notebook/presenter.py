@@ -23,6 +23,7 @@ from .errors import StepExited, WorkflowInterrupted
 from .frames import Place
 from .inputs import Attendant
 from .panel import RunPanel, name_of, panel_of
+from .parts import short_repr
 from .timeline import seconds
 
 MOST_PANELS = 4
@@ -74,6 +75,7 @@ async def present(handler: WorkflowHandler, outcome: Coroutine[Any, Any, Any]) -
                 raise
             place = interrupts.place_of_interrupt()
             going_on = _steps_going_on(handler, stopped=place is not None)
+            asked = [question.prompt for question in handler.questions]
             await handler.cancel_run(
                 reason="the cell was interrupted", timeout=STOPPED_WITHIN
             )
@@ -87,7 +89,7 @@ async def present(handler: WorkflowHandler, outcome: Coroutine[Any, Any, Any]) -
             if place is None or handler.status in ("cancelled", "running", "waiting"):
                 if handler.is_done():
                     await _end(room, handler, cell)
-                error = _interrupted(handler, going_on, place)
+                error = _interrupted(handler, going_on, asked, place)
                 tracebacks.shorten(error)
                 raise error from None
             # A step took the interrupt as its own, and gave or raised what it would.
@@ -153,7 +155,10 @@ def _steps_going_on(handler: WorkflowHandler, *, stopped: bool) -> list[str]:
 
 
 def _interrupted(
-    handler: WorkflowHandler, going_on: list[str], place: Place | None
+    handler: WorkflowHandler,
+    going_on: list[str],
+    asked: list[str],
+    place: Place | None,
 ) -> WorkflowInterrupted:
     """The error of an interrupted cell: what was stopped, where, how it may go on."""
     name = name_of(handler)
@@ -165,11 +170,14 @@ def _interrupted(
             else None,
             workflow=name,
         )
-    steps = ", ".join(f"`{step}`" for step in going_on[:4]) or "no step"
+    steps = ", ".join(f"`{step}`" for step in going_on[:4])
     more = f" and {len(going_on) - 4} more" if len(going_on) > 4 else ""
+    where = f", in {steps}{more}" if steps else ""
+    if asked and not steps:
+        where = f", while it waited for an answer to {short_repr(asked[0])}"
     said = [
         f"the cell was interrupted, so the run of {name} was cancelled after "
-        f"{seconds(handler.elapsed)}, in {steps}{more}."
+        f"{seconds(handler.elapsed)}{where}."
     ]
     if place is not None and place.source():
         said.append(f"{place.name()}: {place.source()}")

@@ -32,19 +32,7 @@ from .stored import StoredNodes
 class Chunks:
     """Chunks that can be added, replaced and deleted, by themselves or by document.
 
-    Args:
-        nodes: Chunks to begin with.
-        embed_model: Embedding model; `Settings.embed_model` if not given. With
-            neither, the index is lexical.
-        vector_store: Where to keep vectors; a matrix in memory by default. One
-            that keeps nodes too (`NodeVectorStore`) is gone on with as it is.
-        cache: Where embedded texts are kept, so that to run a cell again costs
-            nothing: a file, or True for `Settings.cache_dir`, or False for
-            nowhere. If not given, hosted and local models are cached, and
-            classes of your own only if they have a ``cache_key``.
-        language: ``"english"`` stems words; None for other languages.
-        show_progress: Tell on stderr how many of `nodes` are embedded. Without
-            an embedding model there is nothing to wait for, or to tell.
+    The arguments are those of `VectorStoreIndex`, which is what people make.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from .documents import NodeList, NodeWithScore
 from .errors import InvalidOptionError
-from .rerank import question_of
+from .rerank import question_if_any
 from .words import STOP_WORDS, stems
 
 _LARGE = 10_000
@@ -64,9 +64,7 @@ class MMR:
         Their `score` is the balance, which ``scores["mmr"]`` keeps; the parts that
         were there stay. The input is not changed.
         """
-        query = None
-        if query_bundle is not None or query_str is not None:
-            query = question_of(query_bundle, query_str)
+        query = question_if_any(query_bundle, query_str)
         relevance = _scaled([node.get_score() for node in nodes])
         vectors = _vectors([stems(node.text) for node in nodes])
         nearest = [0.0] * len(nodes)

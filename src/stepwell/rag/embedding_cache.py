@@ -214,7 +214,7 @@ class CachedEmbedding:
 
         Args:
             texts: The passages.
-            show_progress: Tell on stderr how many are embedded, or were already.
+            show_progress: Tell how many are embedded, or were already.
         """
         work = _Work(self, texts)
         with Progress(work.what, len(texts), shown=show_progress) as progress:

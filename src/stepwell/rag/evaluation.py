@@ -39,7 +39,7 @@ def evaluate(
         k: How many chunks from the top count. Give the retriever at least the
             largest as its `similarity_top_k`: what it never returns is left out.
         name: What the retriever is called in tables.
-        show_progress: Tell on stderr how many questions were asked.
+        show_progress: Tell how many questions were asked.
 
     Raises:
         InvalidOptionError: No questions, a question that is none, no retriever.

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from .documents import NodeList, NodeWithScore, TextNode
 from .errors import InvalidOptionError
-from .rerank import question_of
+from .rerank import question_if_any
 
 _WIDEST_GAP = 200
 # Between neighbours lies white space that the splitter trimmed, or a heading with
@@ -70,9 +70,7 @@ class ExpandContext:
         id are those of the best chunk in each. A chunk without offsets, or that
         the index no longer has, stays as it is.
         """
-        query = None
-        if query_bundle is not None or query_str is not None:
-            query = question_of(query_bundle, query_str)
+        query = question_if_any(query_bundle, query_str)
         documents: dict[str, list[TextNode]] = {}
         spans: list[_Span] = []
         for rank, found in enumerate(nodes):

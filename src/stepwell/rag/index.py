@@ -47,7 +47,7 @@ class VectorStoreIndex(Chunks):
             nowhere. If not given, hosted and local models are cached, and
             classes of your own only if they have a ``cache_key``.
         language: ``"english"`` stems words; None for other languages.
-        show_progress: Tell on stderr how many of `nodes` are embedded. Without
+        show_progress: Tell how many of `nodes` are embedded. Without
             an embedding model there is nothing to wait for, or to tell.
     """
 

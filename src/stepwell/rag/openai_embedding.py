@@ -108,7 +108,7 @@ class OpenAIEmbedding:
 
         Args:
             texts: The passages.
-            show_progress: Tell on stderr how many are embedded, as requests are
+            show_progress: Tell how many are embedded, as requests are
                 answered.
 
         Raises:

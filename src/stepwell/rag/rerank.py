@@ -117,6 +117,13 @@ def question_of(query_bundle: object, query_str: str | None) -> str:
     return text
 
 
+def question_if_any(query_bundle: object, query_str: str | None) -> str | None:
+    """The question where one was passed, for those who can do without."""
+    if query_bundle is None and query_str is None:
+        return None
+    return question_of(query_bundle, query_str)
+
+
 def reordered(
     nodes: Sequence[NodeWithScore], scores: Sequence[float], top_n: int, query: str
 ) -> NodeList:
