@@ -296,7 +296,8 @@ class Notebook:
         status, cells = self.page.evaluate(DESCRIBE)
         lines = [f"{self.path.name}: kernel {status}, errors {self.errors}"]
         for cell in cells:
-            lines.append(f"[{cell.get('execution_count') or ' '}] {cell['source'][:60]!r}")
+            number = cell.get("execution_count") or " "  # text has none
+            lines.append(f"[{number}] {cell['source'][:60]!r}")
             lines += [f"    {output}"[:600] for output in cell.get("outputs", ())]
         return "\n".join(lines)
 
